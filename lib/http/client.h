@@ -1,0 +1,61 @@
+#ifndef GH_HTTP_CLIENT_H
+#define GH_HTTP_CLIENT_H
+
+#include <stdbool.h>
+
+#include <gonkahost/base.h>
+
+/*
+ * An HTTP client: one event loop thread for any number of exchanges, connections pooled.
+ *
+ * Callbacks run on the loop and must not block. on_done is called exactly once for each call that
+ * gh__http_call_start() accepted, as the last one, also after a cancel. Redirects are not followed.
+ */
+typedef struct gh__http_client gh__http_client;
+typedef struct gh__http_call gh__http_call;
+
+typedef struct gh__http_answer {
+	int status;               /* 0: no answer came */
+	const char *content_type; /* NULL: none */
+	const char *body; /* collected only without on_data; NUL-terminated, borrowed for on_done */
+	size_t len;
+} gh__http_answer;
+
+typedef struct gh__http_call_options {
+	const char *method; /* NULL = GET, or POST when there is a body */
+	const char *url;
+	const char *unix_path;      /* connect there; the URL's host is only a name */
+	const char *const *headers; /* "Name: value", NULL-terminated; "Name:" removes one */
+	const void *body;           /* copied */
+	size_t body_len;
+	int64_t connect_timeout; /* nanoseconds; 0 = 2 s */
+	int64_t idle_timeout;    /* between bytes, the first included; 0 = none */
+	int64_t total_timeout;   /* 0 = none */
+	size_t answer_max;       /* collected bytes; more fails with GH_ETOOBIG; 0 = 16 MiB */
+
+	/* All optional. on_header: status line first (name NULL, value NULL), then each header, then
+	 * name "" once at the end of the headers. on_data may answer false to pause: the same bytes
+	 * come again after gh__http_call_resume(). */
+	void (*on_header)(int status, const char *name, const char *value, void *userdata);
+	bool (*on_data)(const void *data, size_t len, void *userdata);
+	void (*on_done)(const gh__http_answer *answer, gh_status status, const gh_error *error,
+			void *userdata);
+	void *userdata;
+} gh__http_call_options;
+
+gh_status gh__http_client_create(gh__http_client **out, gh_error *error);
+/* Cancels what is running, waits for its on_done calls. Not from a callback. */
+void gh__http_client_free(gh__http_client *client);
+
+/* Any thread. The call frees itself after on_done; do not touch it afterwards. */
+gh_status gh__http_call_start(gh__http_client *client, const gh__http_call_options *options,
+			      gh__http_call **out, gh_error *error);
+void gh__http_call_cancel(gh__http_client *client, gh__http_call *call); /* GH_ECANCELLED */
+void gh__http_call_resume(gh__http_client *client, gh__http_call *call);
+
+/* Start, wait, collect. Not from a callback. A status of 400 and above is not a failure here.
+ * *body: caller frees (gh__free); NULL if not wanted. */
+gh_status gh__http_fetch(gh__http_client *client, const gh__http_call_options *options, int *status,
+			 char **body, size_t *len, gh_error *error);
+
+#endif

@@ -1,0 +1,57 @@
+#ifndef GH_JSON_JSON_H
+#define GH_JSON_JSON_H
+
+#include <stdbool.h>
+#include <jansson.h>
+
+#include <gonkahost/base.h>
+
+/*
+ * Trees of foreign JSON, read with types and limits, and with errors that say the path:
+ * "models.Qwen/QwQ-32B.args[2]: expected a string, got a number".
+ */
+
+/* Parse a whole text: strict UTF-8, at most 64 levels deep (GH__JSON_DEPTH), duplicate keys refused
+ * when unique is true (else the last wins), a NUL in a string allowed. len is the caller's limit.
+ * A new reference: json_decref(). */
+#define GH__JSON_DEPTH 64
+json_t *gh__json_parse(const char *text, size_t len, bool unique, gh_error *error);
+
+/* A file through open/read, at most max bytes. */
+json_t *gh__json_read_file(const char *path, size_t max, gh_error *error);
+
+/* Compact text, UTF-8 not escaped, keys in order of insertion; caller frees (gh_free). */
+char *gh__json_text(const json_t *value, size_t *len);
+
+/*
+ * A typed reader over one object. Each getter returns true when it stored a value; absent (or null)
+ * stores nothing and returns false. A wrong type or a value out of range records an error, and
+ * after that every getter returns false: check gh__json_reader_status() once at the end.
+ * Paths are built only when there is an error to tell.
+ */
+typedef struct gh__json_reader {
+	const json_t *object;                /* borrowed */
+	const struct gh__json_reader *above; /* NULL at the root */
+	const char *name;                    /* our key in above */
+	int index;                           /* our index in above, -1 for a key */
+	gh_error *error;
+	gh_status status;
+} gh__json_reader;
+
+/* Both record an error when value is not an object. name: what the text is ("node-config.json"). */
+void gh__json_root(gh__json_reader *out, const json_t *value, const char *name, gh_error *error);
+void gh__json_child(gh__json_reader *out, gh__json_reader *above, const char *key, int index,
+		    const json_t *value);
+
+bool gh__json_string(gh__json_reader *r, const char *key, const char **out); /* borrows the tree */
+bool gh__json_int(gh__json_reader *r, const char *key, int64_t min, int64_t max, int64_t *out);
+bool gh__json_real(gh__json_reader *r, const char *key, double min, double max, double *out);
+bool gh__json_bool(gh__json_reader *r, const char *key, bool *out);
+bool gh__json_array(gh__json_reader *r, const char *key, const json_t **out);
+bool gh__json_object(gh__json_reader *r, const char *key, const json_t **out);
+void gh__json_require(gh__json_reader *r, const char *key); /* absent or null: an error */
+gh_status gh__json_fail(gh__json_reader *r, const char *key, const char *format, ...)
+	GH_PRINTF(3, 4);
+gh_status gh__json_reader_status(const gh__json_reader *r);
+
+#endif
