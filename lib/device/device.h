@@ -1,0 +1,62 @@
+#ifndef GH_DEVICE_DEVICE_H
+#define GH_DEVICE_DEVICE_H
+
+#include <gonkahost/device.h>
+
+#include "device/ops.h"
+
+/*
+ * A device: memory, streams and the operations of ops.h, behind one table of functions. The CPU
+ * device fills it here; a CUDA module fills it at run time.
+ *
+ * Threads: a device belongs to one thread at a time (its rank's). Memory may be read by others.
+ */
+typedef struct gh__kernel gh__kernel;
+typedef struct gh_stream gh_stream; /* order of launches; the CPU device has one and runs at once */
+
+#define GH__DEVICE_ABI 1
+
+typedef struct gh__device_table {
+	uint32_t abi;     /* GH__DEVICE_ABI */
+	const char *kind; /* "cpu", "cuda": part of what bits depend on */
+	void (*close)(void *self);
+
+	void *(*alloc)(void *self, size_t size, gh_error *error); /* 256-byte aligned, zeroed */
+	void (*release)(void *self, void *memory);
+	gh_status (*upload)(void *self, void *dst, const void *src, size_t size, gh_stream *stream,
+			    gh_error *error);
+	gh_status (*download)(void *self, void *dst, const void *src, size_t size,
+			      gh_stream *stream, gh_error *error);
+	gh_status (*synchronise)(void *self, gh_stream *stream, gh_error *error);
+
+	gh_status (*prepare)(void *self, const gh__op_desc *desc, gh__kernel **out,
+			     gh_error *error);
+	void (*kernel_free)(void *self, gh__kernel *kernel);
+	size_t (*workspace)(void *self, const gh__kernel *kernel, int64_t rows);
+	size_t (*packed_size)(void *self, const gh__kernel *kernel);
+	/* Pack rows [row, row + rows) of W from plain row-major memory on the host into dst, the
+	 * whole packed matrix on the device. Of a SWIGLU kernel, rows count gate, then up. */
+	gh_status (*pack)(void *self, const gh__kernel *kernel, void *dst, const void *src,
+			  int64_t row, int64_t rows, gh_error *error);
+	gh_status (*run)(void *self, const gh__kernel *kernel, const gh__op_args *args,
+			 gh_stream *stream, gh_error *error);
+} gh__device_table;
+
+typedef struct gh__device {
+	const gh__device_table *table;
+	void *self;
+	gh_stream *stream;    /* the default one; NULL on the CPU */
+	int64_t memory_total; /* bytes that a plan may count on */
+} gh__device;
+
+/* "cpu": threads 0 = all cores; scalar true = the scalar kernels even where AVX2 is there. */
+gh_status gh__device_open(gh__device **out, const gh_device_options *options, gh_error *error);
+void gh__device_close(gh__device *device);
+
+gh_status gh__device_prepare(gh__device *device, const gh__op_desc *desc, gh__kernel **out,
+			     gh_error *error);
+void gh__device_kernel_free(gh__device *device, gh__kernel *kernel);
+gh_status gh__device_run(gh__device *device, const gh__kernel *kernel, const gh__op_args *args,
+			 gh_error *error);
+
+#endif
