@@ -11,7 +11,8 @@
  */
 typedef void gh__thread_fn(void *arg);
 
-/* name: at most 15 characters, as ps shows it. All signals are blocked in the new thread. */
+/* name: at most 15 characters, as ps shows it. Signals are blocked in the new thread, but
+ * for those that report its own faults. */
 gh_status gh__thread_start(pthread_t *out, const char *name, gh__thread_fn *fn, void *arg,
 			   gh_error *error);
 

@@ -16,4 +16,8 @@ int gh__utf8_decode(const char *text, size_t len, uint32_t *code_point);
 int gh__utf8_encode(char out[4], uint32_t code_point); /* length 1 to 4 */
 bool gh__utf8_valid(const char *text, size_t len);
 
+/* Copy whole characters into size bytes, NUL included; invalid parts become U+FFFD. Answers the
+ * length. */
+size_t gh__utf8_copy(char *out, size_t size, const char *text, size_t len);
+
 #endif
