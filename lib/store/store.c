@@ -180,7 +180,7 @@ static gh_status use_wal(gh__store *store, gh_error *error)
 static gh_status migrate(gh__store *store, const char *const *steps, size_t count, gh_error *error)
 {
 	for (;;) {
-		int64_t version;
+		int64_t version = 0;
 		char pragma[64];
 		gh_status status = gh__store_begin(store, error);
 
@@ -210,7 +210,7 @@ static gh_status migrate(gh__store *store, const char *const *steps, size_t coun
 static gh_status open_database(gh__store *store, char *path, const char *const *steps, size_t count,
 			       gh_error *error)
 {
-	int64_t version;
+	int64_t version = 0;
 	gh_status status = make_file(path, error);
 
 	if (status != GH_OK)

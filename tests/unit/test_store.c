@@ -28,9 +28,12 @@ static void teardown(void)
 	ck_assert_int_eq(system(command), 0);
 }
 
+#define FIRST_STEP                                                        \
+	"CREATE TABLE node (id TEXT PRIMARY KEY, port INTEGER NOT NULL);" \
+	"INSERT INTO node VALUES ('first', 1)"
+
 static const char *const steps[] = {
-	"CREATE TABLE node (id TEXT PRIMARY KEY, port INTEGER NOT NULL);"
-	"INSERT INTO node VALUES ('first', 1)",
+	FIRST_STEP,
 	"ALTER TABLE node ADD COLUMN host TEXT NOT NULL DEFAULT 'localhost'",
 	"CREATE TABLE child (node TEXT NOT NULL REFERENCES node (id))",
 };
