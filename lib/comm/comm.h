@@ -8,7 +8,8 @@
  * with one rank each of them is nothing. Every rank of a group calls the same operation in the same
  * order, from its own thread. Results never depend on timing.
  *
- * The local communicator joins threads of one process that share memory.
+ * The local communicator joins threads of one process that share memory. After an abort, memory
+ * that was handed to an operation may still be read until every rank has returned from its own.
  */
 typedef struct gh__comm gh__comm;
 
@@ -21,12 +22,12 @@ int gh__comm_ranks(const gh__comm *comm);
 /*
  * Gather columns: rank r holds columns [first_r, first_r + columns_r) of a row-major matrix of
  * `rows` rows and `total` columns; afterwards every rank's dst holds all of it. Slices may be of
- * different width and may overlap with equal contents. Strides and columns count elements of
- * `element` bytes.
+ * different width and may overlap with equal contents; src lies outside dst. dst NULL: this rank
+ * wants nothing. Strides and columns count elements of `element` bytes.
  */
 gh_status gh__comm_gather_columns(gh__comm *comm, const void *src, int64_t src_stride,
 				  int64_t first, int64_t columns, void *dst, int64_t dst_stride,
-				  int64_t rows, size_t element, gh_error *error);
+				  int64_t rows, int64_t total, size_t element, gh_error *error);
 
 /*
  * Merge: of each 8 bytes at most one rank holds something other than zero bits; afterwards every

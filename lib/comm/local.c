@@ -1,0 +1,386 @@
+#include "comm/comm.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/thread.h"
+
+enum {
+	RANKS_MAX = 1024,
+	SPIN = 2000 /* looks before a waiting rank goes to sleep: some ten microseconds */
+};
+
+/* What a rank shows to the others between the two barriers of a collective. */
+typedef struct slot {
+	void *data; /* gather: only read by the others */
+	int64_t stride, first, columns;
+	int64_t rows, total;
+	size_t element;
+} slot;
+
+/* One direction between two ranks: a rendezvous, so nothing is buffered. */
+typedef struct channel {
+	const void *data;
+	size_t size;
+	bool posted, taken, refused;
+} channel;
+
+typedef struct group {
+	int ranks;
+	int spin;
+	atomic_int references;
+	atomic_bool aborted;
+	atomic_int arrived;
+	atomic_uint generation; /* of the barrier */
+	pthread_mutex_t mutex;  /* for sleepers at the barrier, and for the channels */
+	pthread_cond_t moved;
+	slot *slots;       /* [ranks] */
+	channel *channels; /* [from][to] */
+} group;
+
+struct gh__comm {
+	group *group;
+	int rank;
+};
+
+static void group_free(group *g)
+{
+	pthread_cond_destroy(&g->moved);
+	pthread_mutex_destroy(&g->mutex);
+	gh__free(g->slots);
+	gh__free(g->channels);
+	gh__free(g);
+}
+
+static group *group_create(int ranks)
+{
+	group *g = gh__calloc(1, sizeof *g);
+
+	if (g == NULL)
+		return NULL;
+	g->slots = gh__calloc((size_t)ranks, sizeof *g->slots);
+	g->channels = gh__calloc((size_t)ranks * (size_t)ranks, sizeof *g->channels);
+	if (g->slots == NULL || g->channels == NULL || gh__cond_init(&g->moved) != GH_OK) {
+		gh__free(g->slots);
+		gh__free(g->channels);
+		gh__free(g);
+		return NULL;
+	}
+	pthread_mutex_init(&g->mutex, NULL);
+	g->ranks = ranks;
+	/* With more ranks than cores a rank that spins holds up the one it waits for. */
+	g->spin = ranks <= sysconf(_SC_NPROCESSORS_ONLN) ? SPIN : 0;
+	atomic_init(&g->references, ranks);
+	return g;
+}
+
+gh_status gh__comm_create_local(gh__comm **out, int ranks, gh_error *error)
+{
+	group *g;
+
+	if (ranks < 1 || ranks > RANKS_MAX)
+		return gh__fail(error, GH_EINVAL, "ranks: %d is not between 1 and %d", ranks,
+				RANKS_MAX);
+	g = group_create(ranks);
+	if (g == NULL)
+		return gh__fail_nomem(error);
+	for (int i = 0; i < ranks; i++) {
+		out[i] = gh__malloc(sizeof *out[i]);
+		if (out[i] == NULL) {
+			while (i > 0)
+				gh__free(out[--i]);
+			group_free(g);
+			return gh__fail_nomem(error);
+		}
+		out[i]->group = g;
+		out[i]->rank = i;
+	}
+	return GH_OK;
+}
+
+void gh__comm_free(gh__comm *comm)
+{
+	if (comm == NULL)
+		return;
+	if (atomic_fetch_sub(&comm->group->references, 1) == 1)
+		group_free(comm->group);
+	gh__free(comm);
+}
+
+int gh__comm_rank(const gh__comm *comm)
+{
+	return comm->rank;
+}
+
+int gh__comm_ranks(const gh__comm *comm)
+{
+	return comm->group->ranks;
+}
+
+static gh_status cancelled(gh_error *error)
+{
+	return gh__fail(error, GH_ECANCELLED, "another rank has failed");
+}
+
+void gh__comm_abort(gh__comm *comm)
+{
+	group *g = comm->group;
+
+	pthread_mutex_lock(&g->mutex);
+	atomic_store(&g->aborted, true);
+	pthread_cond_broadcast(&g->moved);
+	pthread_mutex_unlock(&g->mutex);
+}
+
+static inline void breathe(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#endif
+}
+
+/* The generation cannot move before this rank arrives, so reading it first is enough. */
+static gh_status meet(group *g, gh_error *error)
+{
+	unsigned generation = atomic_load(&g->generation);
+
+	if (atomic_load(&g->aborted))
+		return cancelled(error);
+	if (atomic_fetch_add(&g->arrived, 1) + 1 == g->ranks) {
+		atomic_store(&g->arrived, 0);
+		pthread_mutex_lock(&g->mutex);
+		atomic_store(&g->generation, generation + 1);
+		pthread_cond_broadcast(&g->moved);
+		pthread_mutex_unlock(&g->mutex);
+	} else {
+		for (int i = 0; i < g->spin && atomic_load(&g->generation) == generation; i++)
+			breathe();
+		if (atomic_load(&g->generation) == generation) {
+			pthread_mutex_lock(&g->mutex);
+			while (atomic_load(&g->generation) == generation &&
+			       !atomic_load(&g->aborted))
+				pthread_cond_wait(&g->moved, &g->mutex);
+			pthread_mutex_unlock(&g->mutex);
+		}
+	}
+	return atomic_load(&g->aborted) ? cancelled(error) : GH_OK;
+}
+
+gh_status gh__comm_barrier(gh__comm *comm, gh_error *error)
+{
+	return comm->group->ranks == 1 ? GH_OK : meet(comm->group, error);
+}
+
+/* rows x columns elements from one strided matrix to another. */
+static void copy_columns(char *dst, int64_t dst_stride, const char *src, int64_t src_stride,
+			 int64_t columns, int64_t rows, size_t element)
+{
+	size_t width = (size_t)columns * element;
+
+	for (int64_t i = 0; i < rows; i++)
+		memcpy(dst + (size_t)(i * dst_stride) * element,
+		       src + (size_t)(i * src_stride) * element, width);
+}
+
+gh_status gh__comm_gather_columns(gh__comm *comm, const void *src, int64_t src_stride,
+				  int64_t first, int64_t columns, void *dst, int64_t dst_stride,
+				  int64_t rows, int64_t total, size_t element, gh_error *error)
+{
+	group *g = comm->group;
+	gh_status status, lies = GH_OK;
+
+	g->slots[comm->rank] = (slot){
+		.data = (void *)(uintptr_t)src,
+		.stride = src_stride,
+		.first = first,
+		.columns = columns,
+		.rows = rows,
+		.total = total,
+		.element = element,
+	};
+	status = gh__comm_barrier(comm, error);
+	if (status != GH_OK)
+		return status;
+	for (int r = 0; r < g->ranks; r++) {
+		const slot *s = &g->slots[r];
+
+		/* All ranks see the same slots, so all come to the same verdict. */
+		if (s->first < 0 || s->columns < 0 || s->first > total - s->columns ||
+		    s->rows != rows || s->total != total || s->element != element) {
+			lies = gh__fail(
+				error, GH_EBUG,
+				"gather: rank %d brings columns %lld + %lld of %lld in %lld rows",
+				r, (long long)s->first, (long long)s->columns, (long long)s->total,
+				(long long)s->rows);
+			break;
+		}
+		if (dst != NULL)
+			copy_columns((char *)dst + (size_t)s->first * element, dst_stride, s->data,
+				     s->stride, s->columns, rows, element);
+	}
+	status = gh__comm_barrier(comm, error);
+	return lies != GH_OK ? lies : status;
+}
+
+/* A rank's share of `count` elements, so that all of them work on a reduction. */
+static void share(const gh__comm *comm, size_t count, size_t *begin, size_t *end)
+{
+	size_t ranks = (size_t)comm->group->ranks, rank = (size_t)comm->rank;
+	size_t part = count / ranks, rest = count % ranks;
+
+	*begin = rank * part + (rank < rest ? rank : rest);
+	*end = *begin + part + (rank < rest);
+}
+
+/* Show data to the others and see theirs, before a reduction of the rank's share of it. */
+static gh_status show(gh__comm *comm, void *data, size_t size, gh_error *error)
+{
+	group *g = comm->group;
+	gh_status status;
+
+	g->slots[comm->rank] = (slot){ .data = data, .element = size };
+	status = meet(g, error);
+	if (status != GH_OK)
+		return status;
+	for (int r = 0; r < g->ranks; r++) {
+		if (g->slots[r].element != size)
+			return gh__fail(error, GH_EBUG,
+					"reduction: rank %d brings %zu bytes, not %zu", r,
+					g->slots[r].element, size);
+	}
+	return GH_OK;
+}
+
+gh_status gh__comm_merge(gh__comm *comm, void *data, size_t size, gh_error *error)
+{
+	group *g = comm->group;
+	size_t begin, end;
+	gh_status status;
+
+	if (g->ranks == 1)
+		return GH_OK;
+	status = show(comm, data, size, error);
+	if (status != GH_OK)
+		return status;
+	share(comm, size / 8, &begin, &end);
+	begin *= 8;
+	end = comm->rank == g->ranks - 1 ? size : end * 8;
+	for (size_t i = begin; i < end; i += 8) {
+		size_t n = end - i < 8 ? end - i : 8;
+		uint64_t all = 0, one;
+
+		for (int r = 0; r < g->ranks; r++) {
+			one = 0;
+			memcpy(&one, (const char *)g->slots[r].data + i, n);
+			all |= one;
+		}
+		for (int r = 0; r < g->ranks; r++)
+			memcpy((char *)g->slots[r].data + i, &all, n);
+	}
+	return meet(g, error);
+}
+
+gh_status gh__comm_max(gh__comm *comm, float *values, size_t count, gh_error *error)
+{
+	group *g = comm->group;
+	size_t begin, end;
+	gh_status status;
+
+	if (g->ranks == 1)
+		return GH_OK;
+	status = show(comm, values, count, error);
+	if (status != GH_OK)
+		return status;
+	share(comm, count, &begin, &end);
+	for (size_t i = begin; i < end; i++) {
+		float most = ((const float *)g->slots[0].data)[i];
+
+		for (int r = 1; r < g->ranks; r++) {
+			float value = ((const float *)g->slots[r].data)[i];
+
+			if (value > most)
+				most = value;
+		}
+		for (int r = 0; r < g->ranks; r++)
+			((float *)g->slots[r].data)[i] = most;
+	}
+	return meet(g, error);
+}
+
+static gh_status peer_check(const gh__comm *comm, int peer, gh_error *error)
+{
+	if (peer < 0 || peer >= comm->group->ranks || peer == comm->rank)
+		return gh__fail(error, GH_EINVAL, "peer: %d is not another one of %d ranks", peer,
+				comm->group->ranks);
+	return GH_OK;
+}
+
+gh_status gh__comm_send(gh__comm *comm, int to, const void *data, size_t size, gh_error *error)
+{
+	group *g = comm->group;
+	gh_status status = peer_check(comm, to, error);
+	bool aborted, refused;
+	channel *c;
+
+	if (status != GH_OK)
+		return status;
+	c = &g->channels[comm->rank * g->ranks + to];
+	pthread_mutex_lock(&g->mutex);
+	c->taken = c->refused = false;
+	c->size = size;
+	c->data = data;
+	c->posted = true;
+	pthread_cond_broadcast(&g->moved);
+	while (!c->taken && !atomic_load(&g->aborted))
+		pthread_cond_wait(&g->moved, &g->mutex);
+	aborted = !c->taken;
+	refused = c->refused;
+	pthread_mutex_unlock(&g->mutex);
+	if (aborted)
+		return cancelled(error);
+	if (refused)
+		return gh__fail(error, GH_EBUG,
+				"send: rank %d wants a message of another size than %zu", to, size);
+	return GH_OK;
+}
+
+gh_status gh__comm_recv(gh__comm *comm, int from, void *data, size_t size, gh_error *error)
+{
+	group *g = comm->group;
+	gh_status status = peer_check(comm, from, error);
+	const void *message;
+	size_t sent;
+	channel *c;
+
+	if (status != GH_OK)
+		return status;
+	c = &g->channels[from * g->ranks + comm->rank];
+	pthread_mutex_lock(&g->mutex);
+	while (!c->posted && !atomic_load(&g->aborted))
+		pthread_cond_wait(&g->moved, &g->mutex);
+	if (atomic_load(&g->aborted)) {
+		pthread_mutex_unlock(&g->mutex);
+		return cancelled(error);
+	}
+	message = c->data;
+	sent = c->size;
+	pthread_mutex_unlock(&g->mutex);
+	/* The sender waits for taken, so the copy needs no lock. */
+	if (sent == size && size > 0)
+		memcpy(data, message, size);
+	pthread_mutex_lock(&g->mutex);
+	c->posted = false;
+	c->refused = sent != size;
+	c->taken = true;
+	pthread_cond_broadcast(&g->moved);
+	pthread_mutex_unlock(&g->mutex);
+	if (sent != size)
+		return gh__fail(error, GH_EBUG, "recv: rank %d sends %zu bytes, not %zu", from,
+				sent, size);
+	return GH_OK;
+}
