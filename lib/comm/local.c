@@ -248,10 +248,13 @@ static gh_status show(gh__comm *comm, void *data, size_t size, gh_error *error)
 	if (status != GH_OK)
 		return status;
 	for (int r = 0; r < g->ranks; r++) {
-		if (g->slots[r].element != size)
-			return gh__fail(error, GH_EBUG,
-					"reduction: rank %d brings %zu bytes, not %zu", r,
-					g->slots[r].element, size);
+		if (g->slots[r].element != size) {
+			/* Every rank finds one that differs; they part when all have looked. */
+			status = gh__fail(error, GH_EBUG, "reduction: rank %d brings %zu, not %zu",
+					  r, g->slots[r].element, size);
+			meet(g, NULL);
+			return status;
+		}
 	}
 	return GH_OK;
 }
