@@ -22,16 +22,21 @@
 #include <stdint.h>
 
 #ifdef __cplusplus
+/** Opens declarations with C linkage. */
 #define GH_BEGIN extern "C" {
-#define GH_END   }
+/** Closes them. */
+#define GH_END }
 #else
 #define GH_BEGIN
 #define GH_END
 #endif
 
 #if defined(__GNUC__) || defined(__clang__)
-#define GH_API          __attribute__((visibility("default")))
-#define GH_NODISCARD    __attribute__((warn_unused_result))
+/** Marks what the library exports. */
+#define GH_API __attribute__((visibility("default")))
+/** The compiler warns when the result is not looked at. */
+#define GH_NODISCARD __attribute__((warn_unused_result))
+/** Parameters that are checked as printf(3)'s: the format's number and the first value's. */
 #define GH_PRINTF(f, a) __attribute__((format(printf, f, a)))
 #else
 #define GH_API
@@ -65,6 +70,7 @@ GH_BEGIN
 
 /** Outcome of a call: GH_OK (0) or one of the negative codes of GH_STATUS_MAP. */
 typedef enum gh_status {
+/** An entry of the list as an enumerator. */
 #define GH_STATUS_ENUM_(name, value, text) name = value,
 	GH_STATUS_MAP(GH_STATUS_ENUM_)
 #undef GH_STATUS_ENUM_
