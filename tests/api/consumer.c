@@ -19,7 +19,8 @@ int main(void)
 	gh_log_set(print_line, NULL, GH_LOG_DEBUG);
 	options.cache = "/nonexistent";
 	gh_status status = gh_hub_resolve(&path, "nobody/nothing", &options, &error);
-	if (status != GH_ENOENT || error.status != GH_ENOENT || !strstr(error.text, "/nonexistent")) {
+	if (status != GH_ENOENT || error.status != GH_ENOENT ||
+	    !strstr(error.text, "/nonexistent")) {
 		fprintf(stderr, "%s: %s\n", gh_status_name(status), error.text);
 		return 1;
 	}

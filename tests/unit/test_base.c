@@ -521,7 +521,7 @@ START_TEST(queues_under_several_threads)
 		pthread_join(threads[producers + i], NULL);
 		popped += out[i].popped;
 	}
-	ck_assert_uint_eq(popped, producers * items_each);
+	ck_assert_uint_eq(popped, (size_t)producers * items_each);
 	for (int i = 0; i < producers; i++)
 		for (int k = 0; k < items_each; k++)
 			ck_assert_uint_eq(bytes[i][k], 1);
