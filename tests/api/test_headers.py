@@ -26,6 +26,20 @@ def initialisers(path):
     return re.findall(r"^#define (GH_\w+)_INIT\b(?!\()", text, re.MULTILINE)
 
 
+def padded_options(path, include):
+    """Option structs with holes that their author did not see: a later field might fall in."""
+    run = subprocess.run(["gcc", "-x", "c", "-std=c11", "-fsyntax-only", "-Wpadded", "-I", include,
+                          path], capture_output=True, text=True)
+    lines = open(path, encoding="utf-8").read().splitlines()
+    found = []
+    for number in re.findall(r"^%s:(\d+):.*-Wpadded" % re.escape(path), run.stderr, re.MULTILINE):
+        above = "\n".join(lines[:int(number)])
+        struct = re.findall(r"^typedef struct (\w+) \{", above, re.MULTILINE)
+        if struct and struct[-1].endswith("_options"):
+            found.append("%s, line %s" % (struct[-1], number))
+    return found
+
+
 def main():
     include = sys.argv[1]
     tap = Tap()
@@ -44,6 +58,9 @@ def main():
             run = subprocess.run([compiler, *flags, *STRICT, "-I", include, "-"], input=source,
                                  capture_output=True, text=True)
             tap.point(run.returncode == 0, "%s with %s" % (header, compiler), run.stderr)
+    for header in headers:
+        holes = padded_options(os.path.join(include, "gonkahost", header), include)
+        tap.point(not holes, "option structs of %s have no implicit padding" % header, *holes)
     every = open(os.path.join(include, "gonkahost", "gonkahost.h"), encoding="utf-8").read() \
         if "gonkahost.h" in headers else ""
     for header in headers:
