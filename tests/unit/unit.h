@@ -11,6 +11,7 @@
 	do {                                                                                   \
 		gh_error error_ = GH_ERROR_INIT;                                               \
 		gh_error *error = &error_;                                                     \
+		(void)error;                                                                   \
 		gh_status status_ = (call);                                                    \
 		ck_assert_msg(status_ == GH_OK, "%s: %s (%s)", #call, gh_status_name(status_), \
 			      error_.text);                                                    \
@@ -21,6 +22,7 @@
 	do {                                                                                   \
 		gh_error error_ = GH_ERROR_INIT;                                               \
 		gh_error *error = &error_;                                                     \
+		(void)error;                                                                   \
 		gh_status status_ = (call);                                                    \
 		ck_assert_msg(status_ == (expected), "%s: %s, not %s (%s)", #call,             \
 			      gh_status_name(status_), gh_status_name(expected), error_.text); \
