@@ -36,7 +36,10 @@ gh_status gh__pull_create(gh__pull **out, const char *text, size_t len, gh_error
 void gh__pull_free(gh__pull *pull);
 
 gh__pull_event gh__pull_next(gh__pull *pull);
-gh_status gh__pull_skip(gh__pull *pull); /* the next value, whatever it is */
+
+/* Over the next value, whatever it is; in front of a key over the whole member. GH_ENOENT: the
+ * object, array or text ended instead, and that event is taken. Else gh__pull_error()'s status. */
+gh_status gh__pull_skip(gh__pull *pull);
 
 /* Of the latest KEY, STRING or NUMBER. Points into the source text where nothing was escaped, else
  * into the reader, and is good until the next call. Not NUL-terminated. */
@@ -45,10 +48,11 @@ bool gh__pull_is(const gh__pull *pull, const char *text); /* the text equals */
 bool gh__pull_int(const gh__pull *pull, int64_t *out);    /* false: no integer of 64 bits */
 bool gh__pull_double(const gh__pull *pull, double *out);
 
-/* Byte offset of the next event, for error texts. */
+/* Bytes read so far; after GH__PULL_ERROR the offset of what is wrong. */
 size_t gh__pull_offset(const gh__pull *pull);
 
-/* "line 3, column 7: expected ':' after a key" into error, prefixed with name. */
+/* "name: line 3, column 7: expected ':' after a key" into error (columns count characters; name may
+ * be NULL). GH_EFORMAT, GH_ETOOBIG (too deep), GH_ENOMEM; GH_OK while nothing is wrong. */
 gh_status gh__pull_error(const gh__pull *pull, const char *name, gh_error *error);
 
 #endif
