@@ -116,9 +116,9 @@ gh_status gh__hub_read_file(char **out, size_t *len, const char *folder, const c
 			    size_t max, gh_error *error)
 {
 	gh__buf text = GH__BUF_INIT(max);
-	uint64_t size;
+	uint64_t size = 0;
 	gh_status status;
-	int fd;
+	int fd = -1;
 
 	status = gh__hub_open(&fd, &size, folder, name, error);
 	if (status != GH_OK)

@@ -46,8 +46,10 @@ static gh_status take_path(char **out, gh__buf *path, gh_error *error)
 {
 	gh_status status = gh__buf_status(path);
 
-	if (status != GH_OK)
-		return gh__fail(error, status, "a path of more than %zu bytes", path->max);
+	if (status != GH_OK) {
+		gh__fail(error, status, "a path of more than %zu bytes", path->max);
+		return status;
+	}
 	*out = gh__buf_take(path);
 	return *out ? GH_OK : gh__fail_nomem(error);
 }

@@ -165,36 +165,43 @@ static gh_status read_metadata(header *h)
 	return GH_OK;
 }
 
-/* A new tensor at the end of the list, named by the latest key. */
-static gh_status add_tensor(header *h, gh_tensor_info **out)
+/* A new tensor at the end of the list, named by the latest key; NULL and *status after a failure. */
+static gh_tensor_info *add_tensor(header *h, gh_status *status)
 {
 	gh__safetensors *file = h->file;
 	gh_tensor_info *tensor;
 	const char *name;
 	size_t len;
 
+	*status = GH_ENOMEM;
 	if (file->count == h->capacity) {
 		size_t capacity = h->capacity ? 2 * h->capacity : 64;
 		void *grown = gh__realloc_array(file->tensors, capacity, sizeof *file->tensors);
 
-		if (!grown)
-			return gh__fail_nomem(h->error);
+		if (!grown) {
+			gh__fail_nomem(h->error);
+			return NULL;
+		}
 		file->tensors = grown;
 		h->capacity = capacity;
 	}
 	name = gh__pull_text(h->pull, &len);
-	if (memchr(name, '\0', len))
-		return gh__fail(h->error, GH_EFORMAT, "%s: a tensor's name holds U+0000",
-				file->name);
+	if (memchr(name, '\0', len)) {
+		*status = gh__fail(h->error, GH_EFORMAT, "%s: a tensor's name holds U+0000",
+				   file->name);
+		return NULL;
+	}
 	tensor = &file->tensors[file->count];
 	memset(tensor, 0, sizeof *tensor);
 	tensor->name = gh__strndup(name, len);
-	if (!tensor->name)
-		return gh__fail_nomem(h->error);
+	if (!tensor->name) {
+		gh__fail_nomem(h->error);
+		return NULL;
+	}
 	tensor->file = file->name;
 	file->count++;
-	*out = tensor;
-	return GH_OK;
+	*status = GH_OK;
+	return tensor;
 }
 
 static int by_offset(const void *left, const void *right)
@@ -254,11 +261,11 @@ static gh_status read_header(header *h)
 	if (event != GH__PULL_OBJECT)
 		return unexpected(h, event, "", "an object");
 	while ((event = gh__pull_next(h->pull)) == GH__PULL_KEY) {
-		gh_tensor_info *tensor = NULL;
+		gh_tensor_info *tensor;
 
 		if (gh__pull_is(h->pull, "__metadata__"))
 			status = read_metadata(h);
-		else if ((status = add_tensor(h, &tensor)) == GH_OK)
+		else if ((tensor = add_tensor(h, &status)) != NULL)
 			status = read_tensor(h, tensor);
 		if (status != GH_OK)
 			return status;
