@@ -1,0 +1,39 @@
+#include <string.h>
+
+#include "device/cpu/cpu.h"
+
+/*
+ * Copies of rows. EMBED: y[i, :] = table[id[i] - first, :], zeros for an id that is not in this
+ * slice. SELECT: y[i, :] = x[row[i], :]. No arithmetic; 2 m n elements moved.
+ */
+static size_t element(gh_dtype act)
+{
+	return act == GH_F32 ? 4 : 2;
+}
+
+void gh__cpu_embed(const gh__cpu *cpu, const gh__embed_desc *desc, const gh__embed_args *args)
+{
+	size_t size = (size_t)desc->hidden * element(desc->act);
+	char *y = args->y;
+
+	(void)cpu;
+	for (int64_t i = 0; i < args->m; i++, y += size) {
+		int64_t row = args->id[i] - args->first;
+
+		if (args->id[i] >= 0 && row >= 0 && row < args->rows)
+			memcpy(y, (const char *)args->table + (size_t)row * size, size);
+		else
+			memset(y, 0, size);
+	}
+}
+
+void gh__cpu_select(const gh__cpu *cpu, const gh__select_desc *desc, const gh__select_args *args)
+{
+	size_t size = (size_t)desc->n * element(desc->act);
+	size_t stride = (size_t)args->x_stride * element(desc->act);
+	char *y = args->y;
+
+	(void)cpu;
+	for (int64_t i = 0; i < args->m; i++, y += size)
+		memcpy(y, (const char *)args->x + (size_t)args->row[i] * stride, size);
+}

@@ -1,0 +1,97 @@
+#include <string.h>
+
+#include "base/error.h"
+#include "device/cpu/cpu.h"
+
+/*
+ * Packing of weights, and the sizes that go with it.
+ *
+ * [panel][k][16]: the 16 outputs of a panel next to each other for every k. Of a SWIGLU matrix,
+ * panel 2 j holds gates 16 j to 16 j + 15 and panel 2 j + 1 the ups of the same columns. bf16 panels
+ * hold outputs j and j + 8 as neighbours (micro.h). Outputs past the last are zeros.
+ */
+static size_t element(gh_dtype dtype)
+{
+	return dtype == GH_F32 ? 4 : dtype == GH_E4M3 ? 1 : 2;
+}
+
+size_t gh__linear_packed_size(const gh__linear_desc *desc)
+{
+	return (size_t)gh__linear_panels(desc) * GH__PANEL * (size_t)desc->k *
+	       element(desc->weight);
+}
+
+size_t gh__linear_workspace(const gh__linear_desc *desc, int64_t rows)
+{
+	if (desc->act == GH_F32 && desc->weight != GH_E4M3)
+		return 0;
+	return (size_t)((rows + 15) / 16 * 16 + rows * gh__linear_x_stride(desc)) * sizeof(float);
+}
+
+size_t gh__linear_scratch(void)
+{
+	return (size_t)GH__ROWS_MAX * GH__CHUNK * GH__PANEL * sizeof(float);
+}
+
+typedef struct pack_job {
+	const gh__linear_desc *desc;
+	unsigned char *dst;
+	const unsigned char *src;
+	int64_t first; /* the row that src begins with */
+} pack_job;
+
+/* Where output `row` goes: a panel, and one of its 16 places. */
+static int64_t panel_of(const gh__linear_desc *desc, int64_t row, int *place)
+{
+	int64_t half = desc->n / 2;
+	int64_t panel;
+	int column;
+
+	if (desc->epilogue == GH__EPILOGUE_SWIGLU) {
+		int64_t at = row < half ? row : row - half;
+
+		panel = at / GH__PANEL * 2 + (row >= half);
+		column = (int)(at % GH__PANEL);
+	} else {
+		panel = row / GH__PANEL;
+		column = (int)(row % GH__PANEL);
+	}
+	*place = desc->weight != GH_BF16 ? column : column < 8 ? 2 * column : 2 * (column - 8) + 1;
+	return panel;
+}
+
+static void pack_rows(void *arg, int64_t first, int64_t count)
+{
+	const pack_job *job = arg;
+	const int64_t k = job->desc->k;
+	const size_t size = element(job->desc->weight);
+
+	for (int64_t row = first; row < first + count; row++) {
+		int place;
+		int64_t panel = panel_of(job->desc, job->first + row, &place);
+		const unsigned char *from = job->src + (size_t)(row * k) * size;
+		unsigned char *to = job->dst + ((size_t)(panel * k) * GH__PANEL + place) * size;
+
+		for (int64_t i = 0; i < k; i++)
+			memcpy(to + (size_t)i * GH__PANEL * size, from + (size_t)i * size, size);
+	}
+}
+
+gh_status gh__linear_pack(const gh__cpu *cpu, const gh__linear_desc *desc, void *dst,
+			  const void *src, int64_t row, int64_t rows, gh_error *error)
+{
+	pack_job job = { desc, dst, src, row };
+	const unsigned char *codes = src;
+
+	if (desc->weight == GH_E4M3) {
+		for (int64_t i = 0; i < rows * desc->k; i++) {
+			if ((codes[i] & 0x7f) == 0x7f)
+				return gh__fail(error, GH_ENUMERIC,
+						"weight row %lld, column %lld: not a number",
+						(long long)(row + i / desc->k),
+						(long long)(i % desc->k));
+		}
+	}
+	gh__cpu_rows(cpu, pack_rows, &job, rows, GH__PANEL);
+	return GH_OK;
+}

@@ -1,0 +1,89 @@
+#include "device/device.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/options.h"
+#include "device/cpu/cpu.h"
+
+static gh_status read_options(gh_device_options *out, const gh_device_options *options,
+			      gh_error *error)
+{
+	gh_status status =
+		gh__options_copy(out, sizeof *out, sizeof(gh_device_options), options, error);
+
+	if (status != GH_OK)
+		return status;
+	if (out->flags & ~GH_DEVICE_SCALAR)
+		return gh__fail(error, GH_EINVAL, "device flags: 0x%x has unknown bits",
+				(unsigned)out->flags);
+	if (out->reserved != 0)
+		return gh__fail(error, GH_EINVAL, "device reserved: %u, expected 0",
+				(unsigned)out->reserved);
+	if (out->kind && strcmp(out->kind, "cpu") != 0)
+		return gh__fail(error, GH_ENODEVICE,
+				"device kind: \"%.32s\" is not here; \"cpu\" is", out->kind);
+	if (out->index != 0)
+		return gh__fail(error, GH_ENODEVICE,
+				"device index: %d is not here; the cpu's only one is 0",
+				(int)out->index);
+	return GH_OK;
+}
+
+gh_status gh_device_info_get(gh_device_info *out, const gh_device_options *options, gh_error *error)
+{
+	gh_device_options all;
+	gh_status status;
+
+	if (!out)
+		return gh__fail(error, GH_EINVAL, "out: NULL");
+	status = read_options(&all, options, error);
+	return status == GH_OK ? gh__cpu_info(out, &all, error) : status;
+}
+
+gh_status gh__device_open(gh__device **out, const gh_device_options *options, gh_error *error)
+{
+	gh_device_options all;
+	gh__device *device;
+	gh_status status = read_options(&all, options, error);
+
+	if (status != GH_OK)
+		return status;
+	device = gh__calloc(1, sizeof *device);
+	if (!device)
+		return gh__fail_nomem(error);
+	status = gh__cpu_open(device, &all, error);
+	if (status != GH_OK) {
+		gh__free(device);
+		return status;
+	}
+	*out = device;
+	return GH_OK;
+}
+
+void gh__device_close(gh__device *device)
+{
+	if (!device)
+		return;
+	device->table->close(device->self);
+	gh__free(device);
+}
+
+gh_status gh__device_prepare(gh__device *device, const gh__op_desc *desc, gh__kernel **out,
+			     gh_error *error)
+{
+	return device->table->prepare(device->self, desc, out, error);
+}
+
+void gh__device_kernel_free(gh__device *device, gh__kernel *kernel)
+{
+	if (kernel)
+		device->table->kernel_free(device->self, kernel);
+}
+
+gh_status gh__device_run(gh__device *device, const gh__kernel *kernel, const gh__op_args *args,
+			 gh_error *error)
+{
+	return device->table->run(device->self, kernel, args, device->stream, error);
+}
