@@ -17,6 +17,8 @@ typedef struct gh_node_model {
 	const char *id;          /**< "Qwen/QwQ-32B" */
 	const char *const *args; /**< [arg_count] as a command line has them */
 	size_t arg_count;        /**< entries of args */
+	const char *hf_repo;     /**< serve this repository instead of id; NULL = id */
+	const char *hf_commit;   /**< at this revision; NULL = the repository's main */
 } gh_node_model;
 
 /** What a node is made of, as its operator says. */
@@ -47,6 +49,12 @@ typedef struct gh_node {
 	size_t model_count;               /**< entries of models */
 	size_t hardware_count;            /**< entries of hardware */
 } gh_node;
+
+/** Longest id and host, in bytes. */
+#define GH_NODE_NAME_MAX 255
+
+/** Most models, arguments of a model, and hardware entries of a node. */
+#define GH_NODE_ITEMS_MAX 256
 
 /** Initialiser: all defaults. */
 #define GH_NODE_INIT                                                                               \

@@ -10,14 +10,17 @@
  * Node objects of the admin API and of node-config.json.
  */
 
-/* Reads types only; what the values must be is gh_node_check()'s. Caller frees
- * (gh__node_free). Texts of errors: "inference_port: expected an integer, got a string". */
-gh_status gh__node_from_json(gh_node **out, const json_t *object, gh_error *error);
-void gh__node_free(gh_node *node);
-gh_status gh__node_copy(gh_node **out, const gh_node *node, gh_error *error);
+/* Reads types and sizes; what the values must be is gh_node_check()'s affair. Unknown fields are
+ * ignored. name is what error texts begin with ("node[1]"), may be "". Caller frees (gh__free). */
+gh_status gh__node_from_json(gh_node **out, const json_t *object, const char *name,
+			     gh_error *error);
 
-/* Fields in the order of the admin API's node object; with_number adds node_num. A new reference;
- * NULL when out of memory. */
+/* Fields in the admin API's order; with_number adds node_num. A new reference; NULL when out of
+ * memory. */
 json_t *gh__node_to_json(const gh_node *node, bool with_number);
+
+/* The members models and hardware alone: how the store keeps them. */
+json_t *gh__node_models_to_json(const gh_node *node);
+json_t *gh__node_hardware_to_json(const gh_node *node); /* null when not said */
 
 #endif
