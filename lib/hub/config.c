@@ -220,36 +220,40 @@ static void read_fields(gh__json_reader *r, gh__hf_config *out)
 	check_heads(r, out);
 }
 
-gh_status gh__hf_config_read(gh__hf_config *out, const char *folder, gh_error *error)
+gh_status gh__hf_config_parse(gh__hf_config *out, const json_t *tree, gh_error *error)
 {
 	char name[128];
 	gh_error inner = GH_ERROR_INIT;
 	gh__json_reader r;
-	json_t *tree;
-	gh_status status;
 
 	memset(out, 0, sizeof *out);
 	out->max_window_layers = -1;
 	out->bos = -1;
 	memcpy(out->hidden_act, "silu", sizeof "silu");
-	status = gh__hub_read_json(&tree, folder, "config.json", error);
-	if (status != GH_OK)
-		return status;
 	gh__json_root(&r, tree, "config.json", &inner);
 	read_architecture(&r, out);
-	status = gh__json_reader_status(&r);
-	if (status == GH_OK) {
+	if (gh__json_reader_status(&r) == GH_OK) {
 		/* A field may be missing because the architecture has no such thing: name it. */
 		snprintf(name, sizeof name, "config.json (%s)", out->architecture);
 		gh__json_root(&r, tree, name, &inner);
 		read_fields(&r, out);
-		status = gh__json_reader_status(&r);
 	}
-	json_decref(tree);
-	if (status == GH_OK)
+	if (gh__json_reader_status(&r) == GH_OK)
 		return GH_OK;
 	gh__hf_config_done(out);
 	return gh__fail(error, GH_EFORMAT, "%s", inner.text);
+}
+
+gh_status gh__hf_config_read(gh__hf_config *out, const char *folder, gh_error *error)
+{
+	json_t *tree;
+	gh_status status = gh__hub_read_json(&tree, folder, "config.json", error);
+
+	if (status != GH_OK)
+		return status;
+	status = gh__hf_config_parse(out, tree, error);
+	json_decref(tree);
+	return status;
 }
 
 void gh__hf_config_done(gh__hf_config *config)
