@@ -86,7 +86,7 @@ typedef struct gh_model gh_model;
  * Load a model. model is a folder or a repository id (see gh_hub_resolve()).
  *
  * Owner    *out: caller frees (gh_model_free)
- * Threads  any; a thread is started for each rank and kept with the model
+ * Threads  any; other ranks than the first load on threads of their own, which end with the call
  * Errors   GH_ENOENT files; GH_EFORMAT a file that lies; GH_ENOTSUP an architecture or a value of
  *          config.json that is not supported, named; GH_EINVAL options; GH_ENOMEM bytes needed
  * Since    0.1

@@ -1,0 +1,28 @@
+#ifndef GH_MODEL_MODEL_H
+#define GH_MODEL_MODEL_H
+
+#include "model/weights.h"
+
+/* A loaded model: what its runners borrow. */
+typedef struct gh__model_rank {
+	gh_plan plan;
+	gh__device *device; /* holds the weights' memory */
+	gh__weights weights;
+} gh__model_rank;
+
+struct gh_model {
+	uint32_t magic;
+	gh__model_desc desc;
+	gh__numerics numerics;
+	gh_model_info info;
+	char device[16];
+	uint32_t device_flags;
+	int32_t threads; /* over all ranks */
+	int ranks;
+	gh__model_rank *rank; /* [ranks] */
+};
+
+/* A device for rank `rank`, with its share of the threads. */
+gh_status gh__model_device(const gh_model *model, int rank, gh__device **out, gh_error *error);
+
+#endif
