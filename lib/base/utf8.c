@@ -81,7 +81,7 @@ int gh__utf8_encode(char out[4], uint32_t c)
 	return 4;
 }
 
-bool gh__utf8_valid(const char *text, size_t len)
+size_t gh__utf8_valid_len(const char *text, size_t len)
 {
 	size_t at = 0;
 
@@ -100,10 +100,15 @@ bool gh__utf8_valid(const char *text, size_t len)
 			break;
 		int bytes = gh__utf8_decode(text + at, len - at, &c);
 		if (bytes <= 0)
-			return false;
+			break;
 		at += (size_t)bytes;
 	}
-	return true;
+	return at;
+}
+
+bool gh__utf8_valid(const char *text, size_t len)
+{
+	return gh__utf8_valid_len(text, len) == len;
 }
 
 size_t gh__utf8_copy(char *out, size_t size, const char *text, size_t len)

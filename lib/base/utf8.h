@@ -15,6 +15,7 @@ int gh__utf8_decode(const char *text, size_t len, uint32_t *code_point);
 
 int gh__utf8_encode(char out[4], uint32_t code_point); /* length 1 to 4 */
 bool gh__utf8_valid(const char *text, size_t len);
+size_t gh__utf8_valid_len(const char *text, size_t len); /* of the valid characters in front */
 
 /* Copy whole characters into size bytes, NUL included; invalid parts become U+FFFD. Answers the
  * length. */

@@ -66,6 +66,9 @@ void gh__json_require(gh__json_reader *r, const char *key); /* absent or null: a
 /* Record an error of the caller's own; key NULL: the object itself. */
 gh_status gh__json_fail(gh__json_reader *r, const char *key, const char *format, ...)
 	GH_PRINTF(3, 4);
+/* The same for what is well formed but not supported: GH_ENOTSUP. */
+gh_status gh__json_refuse(gh__json_reader *r, const char *key, const char *format, ...)
+	GH_PRINTF(3, 4);
 gh_status gh__json_reader_status(const gh__json_reader *r);
 
 #endif

@@ -95,6 +95,16 @@ gh_status gh__json_fail(gh__json_reader *r, const char *key, const char *format,
 	return status;
 }
 
+gh_status gh__json_refuse(gh__json_reader *r, const char *key, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	gh_status status = record(r, GH_ENOTSUP, key, format, args);
+	va_end(args);
+	return status;
+}
+
 void gh__json_root(gh__json_reader *out, const json_t *value, const char *name, gh_error *error)
 {
 	*out = (gh__json_reader){ value, NULL, name, -1, error, GH_OK };
