@@ -49,7 +49,12 @@ static int by_text(const void *left, const void *right, void *userdata)
 
 	if (order)
 		return order;
-	return a->len < b->len ? -1 : a->len > b->len;
+	if (a->len != b->len)
+		return a->len < b->len ? -1 : 1;
+	/* Normalised texts may be equal: then the special token goes first. */
+	if (a->special != b->special)
+		return a->special ? -1 : 1;
+	return a->id < b->id ? -1 : a->id > b->id;
 }
 
 static unsigned byte_at(const gh__added_set *set, size_t item, size_t at)
@@ -96,7 +101,9 @@ static const gh__added *longest(const gh__added_set *set, const char *text, size
 
 	for (size_t depth = 1; low < high; depth++) {
 		if (set->items[low].len == depth)
-			best = &set->items[low++];
+			best = &set->items[low];
+		while (low < high && set->items[low].len == depth)
+			low++;
 		if (depth == len)
 			break;
 		b = (unsigned char)text[depth];
@@ -142,6 +149,21 @@ static bool is_single_word(const gh__added_walk *walk, size_t start, size_t stop
 	       (stop == walk->len || !is(walk, stop, GH__UNI_WORD, &len));
 }
 
+/* Where the white space before start begins, of that which is not taken yet. */
+static size_t space_before(const gh__added_walk *walk, size_t start)
+{
+	unsigned len;
+
+	while (start > walk->done) {
+		size_t before = gh__unicode_before(walk->text, start);
+
+		if (!is(walk, before, GH__UNI_SPACE, &len))
+			break;
+		start = before;
+	}
+	return start > walk->done ? start : walk->done;
+}
+
 void gh__added_begin(gh__added_walk *walk, const gh__added_set *set, const gh__unicode *unicode,
 		     const char *text, size_t len)
 {
@@ -167,17 +189,15 @@ bool gh__added_next(gh__added_walk *walk, gh__added_part *part)
 			item = NULL;
 			continue;
 		}
-		if (item->lstrip)
-			while (start > walk->done) {
-				size_t before = gh__unicode_before(walk->text, start);
-
-				if (!is(walk, before, GH__UNI_SPACE, &bytes))
-					break;
-				start = before;
-			}
 		if (item->rstrip)
 			while (stop < walk->len && is(walk, stop, GH__UNI_SPACE, &bytes))
 				stop += bytes;
+		if (item->lstrip) {
+			start = space_before(walk, start);
+			/* All of it may have gone to the match before, as its white space. */
+			if (start >= stop)
+				item = NULL;
+		}
 	}
 	if (item && walk->done < start) {
 		/* First the text in front of it. */
@@ -190,9 +210,10 @@ bool gh__added_next(gh__added_walk *walk, gh__added_part *part)
 	if (!item) {
 		if (walk->done >= walk->len)
 			return false;
+		start = walk->done;
 		stop = walk->len;
 	}
-	*part = (gh__added_part){ start < walk->done ? walk->done : start, stop, item };
+	*part = (gh__added_part){ start, stop, item };
 	walk->done = stop;
 	return true;
 }

@@ -204,8 +204,8 @@ static int32_t whole(gh__bpe *bpe, const char *piece, size_t len)
 	gh__buf_reset(spelled);
 	if (!gh__buf_reserve(spelled, 2 * len))
 		return -1;
-	return gh__vocab_find(&bpe->model->vocab, spelled->data,
-			      gh__alphabet_spell(spelled->data, piece, len));
+	return gh__vocab_find_model(&bpe->model->vocab, spelled->data,
+				    gh__alphabet_spell(spelled->data, piece, len));
 }
 
 gh_status gh__bpe_encode(gh__bpe *bpe, const char *piece, size_t len, gh_error *error)

@@ -45,6 +45,7 @@ static void pcre_release(void *memory, void *userdata)
 	gh__free(memory);
 }
 
+/* The reference's patterns are those of Oniguruma, where ^ and $ stand for ends of lines. */
 static gh_status compile(gh__split *split, const char *pattern, size_t len, gh_error *error)
 {
 	PCRE2_UCHAR why[128];
@@ -60,9 +61,11 @@ static gh_status compile(gh__split *split, const char *pattern, size_t len, gh_e
 		goto done;
 	}
 	pcre2_set_parens_nest_limit(context, 64);
-	split->code = pcre2_compile((PCRE2_SPTR)pattern, len,
-				    PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &code, &where,
-				    context);
+	pcre2_set_newline(context, PCRE2_NEWLINE_LF);
+	split->code =
+		pcre2_compile((PCRE2_SPTR)pattern, len,
+			      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C,
+			      &code, &where, context);
 	if (!split->code) {
 		pcre2_get_error_message(code, why, sizeof why);
 		status = gh__fail(error, GH_ENOTSUP, "\"%.*s\" at character %zu: %s",

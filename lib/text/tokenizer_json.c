@@ -175,7 +175,7 @@ static gh_status read_vocab(reader *r, const char *field)
 			status = unexpected(r, event, field, "an integer as the id");
 			break;
 		}
-		status = gh__vocab_add(vocab, key.data, key.len, id, 0, r->error);
+		status = gh__vocab_add(vocab, key.data, key.len, id, GH__TOKEN_MODEL, r->error);
 		if (status != GH_OK)
 			gh__error_prefix(r->error, "%s: %s: ", r->name, field);
 	}

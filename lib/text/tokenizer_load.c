@@ -36,8 +36,8 @@ static gh_status finish(gh_tokenizer *tokenizer, gh_error *error)
 	for (unsigned b = 0; b < 256; b++) {
 		char byte = (char)b, text[4];
 
-		model->byte_ids[b] =
-			gh__vocab_find(&model->vocab, text, gh__alphabet_spell(text, &byte, 1));
+		model->byte_ids[b] = gh__vocab_find_model(&model->vocab, text,
+							  gh__alphabet_spell(text, &byte, 1));
 	}
 	gh__added_ready(&tokenizer->raw);
 	gh__added_ready(&tokenizer->normalized);

@@ -176,7 +176,7 @@ static gh_status store(gh__vocab *vocab, const char *text, size_t len, unsigned 
 		return gh__fail(error, gh__buf_status(strings), "the texts together are too long");
 	token->text = token->bytes = (uint32_t)strings->len;
 	token->text_len = token->bytes_len = (uint32_t)len;
-	token->flags = GH__TOKEN_USED | flags;
+	token->flags = flags;
 	gh__buf_append(strings, text, len);
 	gh__buf_append_char(strings, '\0');
 	if (flags & GH__TOKEN_ADDED)
@@ -233,7 +233,7 @@ void gh__vocab_mark(gh__vocab *vocab, int32_t id, unsigned flags)
 {
 	gh__token *token = &vocab->tokens[id];
 
-	token->flags = GH__TOKEN_USED | GH__TOKEN_ADDED | flags;
+	token->flags |= GH__TOKEN_ADDED | flags;
 	token->bytes = token->text;
 	token->bytes_len = token->text_len;
 }
@@ -243,4 +243,11 @@ int32_t gh__vocab_find(const gh__vocab *vocab, const char *text, size_t len)
 	if (!vocab->slots)
 		return -1;
 	return (int32_t)slot_of(vocab, hash_of(vocab->seed, text, len), text, len)->id - 1;
+}
+
+int32_t gh__vocab_find_model(const gh__vocab *vocab, const char *text, size_t len)
+{
+	int32_t id = gh__vocab_find(vocab, text, len);
+
+	return id >= 0 && vocab->tokens[id].flags & GH__TOKEN_MODEL ? id : -1;
 }

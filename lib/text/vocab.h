@@ -12,7 +12,11 @@
 #define GH__VOCAB_IDS  (1 << 22)    /* ids are below this */
 #define GH__VOCAB_TEXT (64u * 1024) /* longest text of a token, in bytes */
 
-enum { GH__TOKEN_USED = 1, GH__TOKEN_ADDED = 2, GH__TOKEN_SPECIAL = 4 };
+enum {
+	GH__TOKEN_MODEL = 1, /* an entry of the model's vocabulary: pieces may become it */
+	GH__TOKEN_ADDED = 2,
+	GH__TOKEN_SPECIAL = 4
+};
 
 typedef struct gh__token {
 	uint32_t text, text_len;   /* in strings, NUL-terminated */
@@ -33,7 +37,7 @@ typedef struct gh__vocab {
 void gh__vocab_init(gh__vocab *vocab);
 void gh__vocab_done(gh__vocab *vocab);
 
-/* A text or an id that is there already is GH_EFORMAT. */
+/* flags are not 0. A text or an id that is there already is GH_EFORMAT. */
 gh_status gh__vocab_add(gh__vocab *vocab, const char *text, size_t len, int64_t id, unsigned flags,
 			gh_error *error);
 
@@ -41,6 +45,9 @@ gh_status gh__vocab_add(gh__vocab *vocab, const char *text, size_t len, int64_t 
 void gh__vocab_mark(gh__vocab *vocab, int32_t id, unsigned flags);
 
 int32_t gh__vocab_find(const gh__vocab *vocab, const char *text, size_t len); /* -1: not there */
+
+/* The same among the entries of the model's vocabulary only. */
+int32_t gh__vocab_find_model(const gh__vocab *vocab, const char *text, size_t len);
 
 /* NULL: no token has this id. */
 static inline const gh__token *gh__vocab_at(const gh__vocab *vocab, int64_t id)
