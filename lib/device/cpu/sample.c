@@ -306,7 +306,11 @@ static void top_p(const sample_job *job, const gh__sample_row *row, const scratc
 	scale_down(s->e, padded(vocab), exponentials(s->e, s->l, padded(vocab), max));
 	w.most = round_to(dtype, 1.0F - round_to(dtype, row->top_p));
 	key = threshold(s, vocab, &w, &sum);
-	least = key == UINT32_MAX ? max : value_of(key);
+	least = value_of(key);
+	if (key == UINT32_MAX) { /* all of it is <= 1 - p */
+		least = max;
+		sum = 0;
+	}
 	drop_below(s->l, vocab, least);
 	/* Of those equal to the threshold some may go too, the highest ids first; the most probable
 	 * token of all stays. */
