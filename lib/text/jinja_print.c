@@ -13,16 +13,24 @@
 
 static bool print(jinja_run *run, const jinja_value *value, gh__buf *out, bool quoted, int levels);
 
+/* In Jinja's words. */
 bool gh__jinja_fail_undefined(jinja_run *run, const jinja_value *undefined)
 {
 	jinja_value object = { .kind = undefined->form };
 	int len = (int)(undefined->len < 100 ? undefined->len : 100);
+	const char *name = undefined->u.text;
 
 	if (!undefined->form)
-		return gh__jinja_fail(run, GH_EINVAL, "'%.*s' is undefined", len,
-				      undefined->u.text);
+		return gh__jinja_fail(run, GH_EINVAL, "'%.*s' is undefined", len, name);
+	if (undefined->form == JINJA_NONE)
+		return gh__jinja_fail(run, GH_EINVAL, "'None' has no attribute '%.*s'", len, name);
+	/* A missing element of a list or string is named by its number. */
+	if (undefined->form != JINJA_DICT && len &&
+	    (*name == '-' || (*name >= '0' && *name <= '9')))
+		return gh__jinja_fail(run, GH_EINVAL, "%s object has no element %.*s",
+				      gh__jinja_kind_name(&object), len, name);
 	return gh__jinja_fail(run, GH_EINVAL, "'%s object' has no attribute '%.*s'",
-			      gh__jinja_kind_name(&object), len, undefined->u.text);
+			      gh__jinja_kind_name(&object), len, name);
 }
 
 /* As Python's str.isprintable(), for one character. */
