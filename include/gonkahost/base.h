@@ -2,7 +2,7 @@
 #define GONKAHOST_BASE_H
 
 /*
- * What every other header needs: export marks, status codes, errors, memory, log.
+ * What every other header needs: export marks, status codes, errors, memory, log, element types.
  *
  * Conventions of the whole interface:
  *
@@ -189,6 +189,46 @@ typedef void gh_log_fn(gh_log_level level, const char *component, const char *te
  * Since    0.1
  */
 GH_API void gh_log_set(gh_log_fn *fn, void *userdata, gh_log_level most);
+
+/** Element type of a tensor. */
+typedef enum gh_dtype {
+	GH_DTYPE_NONE = 0, /**< not set */
+	GH_F32 = 1,        /**< IEEE binary32 */
+	GH_F16 = 2,        /**< IEEE binary16 */
+	GH_BF16 = 3,       /**< upper half of binary32 */
+	GH_E4M3 = 4,       /**< FP8, 4 exponent and 3 mantissa bits, no infinities ("fn") */
+	GH_E5M2 = 5,       /**< FP8, 5 exponent and 2 mantissa bits */
+	GH_F64 = 6,        /**< IEEE binary64 */
+	GH_BOOL = 7,       /**< one byte */
+	GH_U8 = 8,         /**< unsigned, 1 byte */
+	GH_I8 = 9,         /**< signed, 1 byte */
+	GH_U16 = 10,       /**< unsigned, 2 bytes */
+	GH_I16 = 11,       /**< signed, 2 bytes */
+	GH_U32 = 12,       /**< unsigned, 4 bytes */
+	GH_I32 = 13,       /**< signed, 4 bytes */
+	GH_U64 = 14,       /**< unsigned, 8 bytes */
+	GH_I64 = 15        /**< signed, 8 bytes */
+} gh_dtype;
+
+/**
+ * Bytes of one element; 0 for a number that is no dtype.
+ *
+ * Owner    nothing
+ * Threads  any
+ * Errors   none
+ * Since    0.1
+ */
+GH_API size_t gh_dtype_size(gh_dtype dtype);
+
+/**
+ * Name of a dtype as safetensors spells it ("BF16"); "?" for a number that is no dtype.
+ *
+ * Owner    static string
+ * Threads  any
+ * Errors   none
+ * Since    0.1
+ */
+GH_API const char *gh_dtype_name(gh_dtype dtype);
 
 GH_END
 #endif

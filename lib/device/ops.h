@@ -4,7 +4,6 @@
 #include <stdbool.h>
 
 #include <gonkahost/base.h>
-#include <gonkahost/hub.h>
 
 /*
  * Operations: what a forward pass is made of, as data.

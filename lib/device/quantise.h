@@ -1,7 +1,7 @@
 #ifndef GH_DEVICE_QUANTISE_H
 #define GH_DEVICE_QUANTISE_H
 
-#include <gonkahost/hub.h>
+#include <gonkahost/base.h>
 
 /*
  * Conversions of whole arrays on the host: what the loading of weights needs.

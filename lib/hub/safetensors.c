@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/dtype.h"
 #include "base/error.h"
 #include "hub/file.h"
 #include "hub/safetensors.h"

@@ -27,7 +27,4 @@ void gh__safetensors_done(gh__safetensors *file);
 gh_status gh__safetensors_read(const gh__safetensors *file, void *dst, uint64_t offset,
 			       uint64_t size, gh_error *error);
 
-/* The dtype that safetensors spells so; GH_DTYPE_NONE: none. */
-gh_dtype gh__dtype_of(const char *name, size_t len);
-
 #endif

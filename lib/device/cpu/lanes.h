@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include <gonkahost/hub.h>
+#include <gonkahost/base.h>
 
 #include "device/float.h"
 

@@ -1,6 +1,6 @@
-#include <string.h>
+#include "base/dtype.h"
 
-#include "hub/safetensors.h"
+#include <string.h>
 
 static const struct {
 	const char *name; /* as safetensors spells it */
