@@ -8,6 +8,7 @@
 #include <gonkahost/hub.h>
 #include <gonkahost/text.h>
 #include <gonkahost/device.h>
+#include <gonkahost/parallel.h>
 #include <gonkahost/model.h>
 #include <gonkahost/engine.h>
 #include <gonkahost/registry.h>
