@@ -97,6 +97,18 @@ static inline void gh_sampling_init(gh_sampling *sampling)
 	sampling->prompt_logprobs = -1;
 }
 
+/**
+ * Values that a model's makers recommend: gh_sampling_init(), then the temperature, filters and
+ * repetition penalty of its generation_config.json, and its end tokens.
+ *
+ * Owner    sampling->eos_ids: borrows until gh_model_free(); the rest is the caller's
+ * Threads  any
+ * Errors   none
+ * Source   generation_config.json of the model
+ * Since    0.1
+ */
+GH_API void gh_sampling_recommended(gh_sampling *sampling, const gh_model *model);
+
 /** Why a choice ended. */
 typedef enum gh_finish {
 	GH_FINISH_NONE = 0,   /**< it goes on */

@@ -48,6 +48,8 @@ typedef struct gh__model_desc {
 	double rope_theta;
 	gh__rope_scaling rope_scaling;
 	gh__stored stored;
+	int64_t eos[GH__EOS_MAX]; /* of config.json */
+	int eos_count;
 } gh__model_desc;
 
 /*

@@ -283,7 +283,9 @@ static gh_status describe(gh__model_desc *out, const gh__hf_config *c, gh_error 
 		.dtype = c->torch_dtype == GH_DTYPE_NONE ? GH_F32 : c->torch_dtype,
 		.rope_theta = c->rope_theta,
 		.rope_scaling = c->rope_scaling,
+		.eos_count = c->eos_count,
 	};
+	memcpy(out->eos, c->eos, sizeof out->eos);
 	return read_stored(&out->stored, c, error);
 }
 

@@ -333,6 +333,21 @@ static gh_status prepare_ranks(gh_model *m, const intent *in, gh_error *error)
 	return status;
 }
 
+/* How to generate, and where to stop. */
+static gh_status read_generation(gh_model *m, const intent *in, gh_error *error)
+{
+	gh_status status = gh__generation_config_read(&m->generation, in->folder, error);
+	bool own = m->generation.eos_count > 0;
+	const int64_t *eos = own ? m->generation.eos : in->desc.eos;
+	int count = own ? m->generation.eos_count : in->desc.eos_count;
+
+	for (int i = 0; status == GH_OK && i < count; i++) {
+		if (eos[i] >= 0 && eos[i] < in->desc.shape.vocab)
+			m->eos[m->eos_count++] = (int32_t)eos[i];
+	}
+	return status;
+}
+
 gh_status gh_model_create(gh_model **out, const char *model, const gh_model_options *options,
 			  gh_error *error)
 {
@@ -352,7 +367,9 @@ gh_status gh_model_create(gh_model **out, const char *model, const gh_model_opti
 	m->desc = in.desc;
 	m->numerics = in.numerics;
 	m->device_flags = in.options.flags;
-	status = prepare_ranks(m, &in, error);
+	status = read_generation(m, &in, error);
+	if (status == GH_OK)
+		status = prepare_ranks(m, &in, error);
 	if (status == GH_OK)
 		status = load_ranks(m, &in, error);
 	if (status != GH_OK)
@@ -389,4 +406,15 @@ void gh_model_free(gh_model *model)
 void gh_model_info_get(const gh_model *model, gh_model_info *out)
 {
 	*out = model->info;
+}
+
+const gh__generation_config *gh__model_generation_config(const gh_model *model)
+{
+	return &model->generation;
+}
+
+const int32_t *gh__model_eos(const gh_model *model, int32_t *count)
+{
+	*count = model->eos_count;
+	return model->eos;
 }

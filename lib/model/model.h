@@ -1,6 +1,7 @@
 #ifndef GH_MODEL_MODEL_H
 #define GH_MODEL_MODEL_H
 
+#include "hub/config.h"
 #include "model/weights.h"
 
 /* A loaded model: what its runners borrow. */
@@ -20,7 +21,15 @@ struct gh_model {
 	int32_t threads; /* over all ranks */
 	int ranks;
 	gh__model_rank *rank; /* [ranks] */
+	gh__generation_config generation;
+	int32_t eos[GH__EOS_MAX]; /* end tokens: generation's, else config.json's */
+	int32_t eos_count;
 };
+
+/* What the model's makers recommend; borrowed until gh_model_free(). */
+const gh__generation_config *gh__model_generation_config(const gh_model *model);
+/* [*count] end tokens, borrowed likewise. */
+const int32_t *gh__model_eos(const gh_model *model, int32_t *count);
 
 /* A device for rank `rank`, with its share of the threads. */
 gh_status gh__model_device(const gh_model *model, int rank, gh__device **out, gh_error *error);
