@@ -152,11 +152,11 @@ static void gate_up(pass *p, const gh__layer_weights *w)
 
 /* The rank's columns of a matrix to all ranks of the stage; with one rank, nothing. */
 static void gather(pass *p, const void *part, int64_t first, int64_t columns, void *all,
-		   int64_t total, int64_t rows)
+		   int64_t total, int64_t rows, size_t element)
 {
 	if (p->status == GH_OK && part != all)
 		p->status = gh__comm_gather_columns(p->rank->stage, part, columns, first, columns,
-						    all, total, rows, total, p->element, p->error);
+						    all, total, rows, total, element, p->error);
 }
 
 /* ---- a layer ---- */
@@ -174,33 +174,35 @@ static void layer(pass *p, const gh__layer_weights *w, void *cache, bool first)
 	       p->rows);
 	head_norms(p, w);
 	attend(p, w, cache);
-	gather(p, b->heads, plan->heads.first * d, plan->heads.count * d, b->all_heads, q, p->rows);
+	gather(p, b->heads, plan->heads.first * d, plan->heads.count * d, b->all_heads, q, p->rows,
+	       p->element);
 	linear(p, r->kernels.o, b->all_heads, q, &w->o, NULL, b->part, plan->hidden.count, p->rows);
-	gather(p, b->part, plan->hidden.first, plan->hidden.count, b->hidden, p->hidden, p->rows);
+	gather(p, b->part, plan->hidden.first, plan->hidden.count, b->hidden, p->hidden, p->rows,
+	       p->element);
 	norm(p, b->hidden, b->residual, w->post_norm, b->normed, p->rows);
 	gate_up(p, w);
 	gather(p, b->inner, plan->intermediate.first, plan->intermediate.count, b->all_inner, inner,
-	       p->rows);
+	       p->rows, p->element);
 	linear(p, r->kernels.down, b->all_inner, inner, &w->down, NULL, b->part, plan->hidden.count,
 	       p->rows);
-	gather(p, b->part, plan->hidden.first, plan->hidden.count, b->hidden, p->hidden, p->rows);
+	gather(p, b->part, plan->hidden.first, plan->hidden.count, b->hidden, p->hidden, p->rows,
+	       p->element);
 }
 
 /* ---- from the last layer to tokens ---- */
 
-static bool finite_row(pass *p, const void *row, int64_t count)
+static bool finite_row(pass *p, const void *row, gh_dtype dtype, int64_t count)
 {
 	gh__rank *r = p->rank;
 	gh__device *device = r->device;
 
 	if (p->status == GH_OK)
 		p->status = device->table->download(device->self, r->row, row,
-						    (size_t)count * p->element, device->stream,
-						    p->error);
+						    (size_t)count * gh_dtype_size(dtype),
+						    device->stream, p->error);
 	if (p->status == GH_OK)
 		p->status = device->table->synchronise(device->self, device->stream, p->error);
-	return p->status != GH_OK ||
-	       gh__absmax(r->row, r->model->numerics.act, (size_t)count) <= FLT_MAX;
+	return p->status != GH_OK || gh__absmax(r->row, dtype, (size_t)count) <= FLT_MAX;
 }
 
 /* A token of -1 may also mean that nothing was allowed; only a NaN is worth a search. */
@@ -208,14 +210,15 @@ static void note_bad_rows(pass *p, const gh__sample_row *samples, const gh__samp
 			  int64_t count, int32_t first)
 {
 	gh__rank *r = p->rank;
+	gh_dtype dtype = r->model->numerics.logits;
 	int64_t vocab = r->model->desc.shape.vocab;
 
 	for (int64_t i = 0; i < count; i++) {
 		const char *row = (const char *)r->buf.all_logits +
-				  (size_t)(samples[i].row * vocab) * p->element;
+				  (size_t)(samples[i].row * vocab) * gh_dtype_size(dtype);
 
 		if (results[i].token < 0 && r->bad_count < r->limits.step_tokens &&
-		    !finite_row(p, row, vocab))
+		    !finite_row(p, row, dtype, vocab))
 			r->bad_rows[r->bad_count++] = p->step->logit_row[first + samples[i].row];
 	}
 }
@@ -297,7 +300,8 @@ static void head(pass *p, const gh__job *job)
 		linear(p, r->kernels.head, b->last_normed, p->hidden, &r->ends.head, NULL,
 		       b->logits, plan->vocab.count, rows);
 		gather(p, b->logits, plan->vocab.first, plan->vocab.count,
-		       samples ? b->all_logits : NULL, vocab, rows);
+		       samples ? b->all_logits : NULL, vocab, rows,
+		       gh_dtype_size(r->model->numerics.logits));
 		if (samples && p->status == GH_OK)
 			sample_rows(p, job, first, rows);
 	}
@@ -311,12 +315,13 @@ static void look(pass *p, int32_t *suspects, int32_t *count, const char *where, 
 		 bool added, bool tell)
 {
 	gh__rank *r = p->rank;
+	gh_dtype act = r->model->numerics.act;
 	int32_t left = 0;
 
 	for (int32_t i = 0; i < *count; i++) {
 		size_t at = (size_t)(suspects[i] * p->hidden) * p->element;
-		bool finite = finite_row(p, (char *)r->buf.residual + at, p->hidden) &&
-			      (!added || finite_row(p, (char *)r->buf.hidden + at, p->hidden));
+		bool finite = finite_row(p, (char *)r->buf.residual + at, act, p->hidden) &&
+			      (!added || finite_row(p, (char *)r->buf.hidden + at, act, p->hidden));
 
 		if (finite)
 			suspects[left++] = suspects[i];
@@ -446,12 +451,12 @@ void gh__rank_lay_out(gh__rank *rank)
 	gh__buffers *b = &rank->buf;
 	size_t element = gh_dtype_size(rank->model->numerics.act);
 	size_t row = (size_t)rank->limits.step_tokens * element; /* of one column */
-	size_t last = GH__LOGIT_ROWS * element;
+	size_t last = GH__LOGIT_ROWS, logit = gh_dtype_size(rank->model->numerics.logits);
 	size_t hidden = (size_t)s->hidden, q = (size_t)s->heads * (size_t)s->head_dim;
 	bool split = plan->tensor_parallel > 1;
 
 	if (rank->limits.step_tokens < GH__LOGIT_ROWS)
-		last = row;
+		last = (size_t)rank->limits.step_tokens;
 	b->residual = gh__arena_take(arena, row * hidden);
 	b->hidden = gh__arena_take(arena, row * hidden);
 	b->normed = gh__arena_take(arena, row * hidden);
@@ -467,13 +472,13 @@ void gh__rank_lay_out(gh__rank *rank)
 	b->inner = split ? gh__arena_take(arena, row * (size_t)plan->intermediate.count)
 			 : b->all_inner;
 	if (plan->stage == plan->pipeline_parallel - 1) {
-		b->last_residual = gh__arena_take(arena, last * hidden);
-		b->last_hidden = gh__arena_take(arena, last * hidden);
-		b->last_normed = gh__arena_take(arena, last * hidden);
-		b->logits = gh__arena_take(arena, last * (size_t)plan->vocab.count);
+		b->last_residual = gh__arena_take(arena, last * hidden * element);
+		b->last_hidden = gh__arena_take(arena, last * hidden * element);
+		b->last_normed = gh__arena_take(arena, last * hidden * element);
+		b->logits = gh__arena_take(arena, last * logit * (size_t)plan->vocab.count);
 		b->all_logits = !split ? b->logits
 				: plan->tensor_rank == 0
-					? gh__arena_take(arena, last * (size_t)s->vocab)
+					? gh__arena_take(arena, last * logit * (size_t)s->vocab)
 					: NULL;
 	}
 	b->workspace = gh__arena_take(arena, gh__kernels_workspace(&rank->kernels,

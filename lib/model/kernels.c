@@ -121,32 +121,31 @@ static gh_status prepare_attention(gh__kernels *k, const gh__model_desc *desc,
 }
 
 /* What stands at the two ends of the model. */
-static gh_status prepare_ends(gh__kernels *k, const gh__model_desc *desc, gh_dtype act,
-			      const gh_plan *plan, gh_error *error)
+static gh_status prepare_ends(gh__kernels *k, const gh__model_desc *desc,
+			      const gh__numerics *numerics, const gh_plan *plan, gh_error *error)
 {
-	static const gh__numerics plain = { 0 };
-	gh__numerics head = plain;
-	gh_status status;
+	const int64_t hidden = desc->shape.hidden;
+	const gh__op_desc embed = { .kind = GH__OP_EMBED,
+				    .embed = { .act = numerics->act, .hidden = hidden } };
+	const gh__op_desc select = { .kind = GH__OP_SELECT,
+				     .select = { .act = numerics->act, .n = hidden } };
+	const gh__op_desc head = { .kind = GH__OP_LINEAR,
+				   .linear = { .weight = numerics->act,
+					       .act = numerics->act,
+					       .out = numerics->logits,
+					       .n = plan->vocab.count,
+					       .k = hidden } };
+	const gh__op_desc sample = { .kind = GH__OP_SAMPLE,
+				     .sample = { .logits = numerics->logits,
+						 .vocab = desc->shape.vocab } };
+	gh_status status = prepare(k, &k->embed, embed, error);
 
-	head.act = head.weight = act;
-	status = prepare(k, &k->embed,
-			 (gh__op_desc){ .kind = GH__OP_EMBED,
-					.embed = { .act = act, .hidden = desc->shape.hidden } },
-			 error);
 	if (status == GH_OK)
-		status = prepare(k, &k->select,
-				 (gh__op_desc){ .kind = GH__OP_SELECT,
-						.select = { .act = act, .n = desc->shape.hidden } },
-				 error);
+		status = prepare(k, &k->select, select, error);
 	if (status == GH_OK)
-		status = prepare_linear(k, &k->head, &head, GH__EPILOGUE_NONE, false,
-					plan->vocab.count, desc->shape.hidden, error);
+		status = prepare(k, &k->head, head, error);
 	if (status == GH_OK)
-		status = prepare(k, &k->sample,
-				 (gh__op_desc){
-					 .kind = GH__OP_SAMPLE,
-					 .sample = { .logits = act, .vocab = desc->shape.vocab } },
-				 error);
+		status = prepare(k, &k->sample, sample, error);
 	return status;
 }
 
@@ -168,7 +167,7 @@ gh_status gh__kernels_prepare(gh__kernels *out, gh__device *device, const gh__mo
 	if (status == GH_OK)
 		status = prepare_attention(out, desc, numerics, plan, error);
 	if (status == GH_OK)
-		status = prepare_ends(out, desc, numerics->act, plan, error);
+		status = prepare_ends(out, desc, numerics, plan, error);
 	if (status != GH_OK)
 		gh__kernels_free(out);
 	return status;

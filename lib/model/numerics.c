@@ -23,6 +23,7 @@ gh_status gh__numerics_make(gh__numerics *out, int32_t act, int32_t quantization
 				gh_dtype_name((gh_dtype)kv), gh_dtype_name((gh_dtype)act));
 	*out = (gh__numerics){
 		.act = (gh_dtype)act,
+		.logits = act == GH_BF16 ? GH_F32 : (gh_dtype)act,
 		.weight = GH_E4M3,
 		.scales = scales,
 		.kv = kv == GH_DTYPE_NONE ? (gh_dtype)act : (gh_dtype)kv,

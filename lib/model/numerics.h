@@ -22,6 +22,7 @@ typedef enum gh__scales { GH__SCALE_MATRIX = 0, GH__SCALE_SHARD, GH__SCALE_CHANN
 
 typedef struct gh__numerics {
 	gh_dtype act;         /* activations, norms, biases, embedding and head */
+	gh_dtype logits;      /* as act; f32 where act is bf16, whose 8 bits leave too many ties */
 	gh_dtype weight;      /* the matrices of the layers: act, or GH_E4M3 */
 	bool quantise;        /* their inputs are quantised too: w8a8 */
 	gh__scales scales;    /* of e4m3 weights: one for what */

@@ -380,7 +380,7 @@ static inline void reference_logits(const reference *r, const int32_t *ids, int 
 
 			for (int64_t i = 0; i < hidden; i++)
 				sum += w[i] * x[i];
-			logits[t * vocab + v] = rounded(r, sum);
+			logits[t * vocab + v] = r->act == GH_BF16 ? sum : rounded(r, sum);
 		}
 	}
 	gh__free(h);

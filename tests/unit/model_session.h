@@ -65,17 +65,16 @@ typedef struct feed {
 	const int32_t *ids;
 } feed;
 
-/* One step of all feeds; logits [all rows, vocab] in f32 if not NULL; greedy [feeds] the token
- * after each feed's last row if not NULL. */
+/* One step of all feeds; logits [all rows, vocab] in f32 if not NULL; results [feeds] the greedy
+ * token after each feed's last row, and the five most probable, if not NULL. */
 static inline gh_status session_try(session *s, const feed *feeds, int count, float *logits,
-				    int32_t *greedy, gh_error *error)
+				    gh__sample_result *results, gh_error *error)
 {
 	int32_t token[SESSION_TOKENS], position[SESSION_TOKENS], sequence[SESSION_TOKENS];
 	int32_t logit_row[SESSION_TOKENS], row_start[SESSION_SEQUENCES + 1] = { 0 };
 	int32_t table[SESSION_SEQUENCES * SESSION_BLOCKS];
 	int64_t slot[SESSION_TOKENS];
 	gh__sample_row rows[SESSION_SEQUENCES];
-	gh__sample_result results[SESSION_SEQUENCES];
 	int32_t n = 0;
 	gh__step step = { .sequences = count,
 			  .blocks_max = SESSION_BLOCKS,
@@ -106,9 +105,12 @@ static inline gh_status session_try(session *s, const feed *feeds, int count, fl
 			logit_row[n] = n;
 		}
 		row_start[i + 1] = n;
-		rows[i] = (gh__sample_row){
-			.row = n - 1, .forced = -1, .repetition = 1.0F, .top_p = 1.0F
-		};
+		rows[i] = (gh__sample_row){ .row = n - 1,
+					    .forced = -1,
+					    .repetition = 1.0F,
+					    .top_p = 1.0F,
+					    .top = 5,
+					    .logprobs = true };
 	}
 	step.tokens = step.logit_rows = n;
 	if (s->model->info.max_length < SESSION_BLOCKS * GH__KV_BLOCK)
@@ -117,21 +119,19 @@ static inline gh_status session_try(session *s, const feed *feeds, int count, fl
 		memmove(table + i * step.blocks_max, table + i * SESSION_BLOCKS,
 			(size_t)step.blocks_max * sizeof *table);
 	status = s->runner.table->step(s->runner.self, &step, rows, results,
-				       greedy != NULL ? count : 0, error);
+				       results != NULL ? count : 0, error);
 	if (status != GH_OK)
 		return status;
 	if (logits != NULL)
-		gh__convert(logits, GH_F32, s->last->buf.all_logits, s->model->numerics.act,
+		gh__convert(logits, GH_F32, s->last->buf.all_logits, s->model->numerics.logits,
 			    (size_t)n * (size_t)s->vocab);
-	for (int i = 0; greedy != NULL && i < count; i++)
-		greedy[i] = results[i].token;
 	return GH_OK;
 }
 
 static inline void session_step(session *s, const feed *feeds, int count, float *logits,
-				int32_t *greedy)
+				gh__sample_result *results)
 {
-	assert_ok(session_try(s, feeds, count, logits, greedy, error));
+	assert_ok(session_try(s, feeds, count, logits, results, error));
 }
 
 /* One sequence in pieces of `piece` tokens; logits [count, vocab]. */

@@ -67,7 +67,7 @@ START_TEST(continuations_are_those_of_transformers)
 {
 	gh_model_options options = options_of(GH_F32, GH_QUANT_NONE, 0);
 	feed feeds[EXPECTED_PROMPTS];
-	int32_t next[EXPECTED_PROMPTS];
+	gh__sample_result next[EXPECTED_PROMPTS];
 	session s;
 	expected e;
 
@@ -80,9 +80,9 @@ START_TEST(continuations_are_those_of_transformers)
 		for (int i = 0; i < EXPECTED_PROMPTS; i++) {
 			int at = e.prompts[i].length + step;
 
-			ck_assert_msg(next[i] == e.prompts[i].ids[at],
+			ck_assert_msg(next[i].token == e.prompts[i].ids[at],
 				      "%s, prompt %d, token %d: %d, not %d", checkpoints[_i], i,
-				      step, next[i], e.prompts[i].ids[at]);
+				      step, next[i].token, e.prompts[i].ids[at]);
 			feeds[i] = (feed){ i, at, 1, &e.prompts[i].ids[at] };
 		}
 	}
