@@ -23,7 +23,7 @@ static bool last(jinja_run *run, const jinja_value *self, const jinja_call *call
 	jinja_list list;
 
 	(void)call;
-	if (self->kind == JINJA_GENERATOR || self->kind == JINJA_UNDEFINED)
+	if (self->kind == JINJA_GENERATOR)
 		return gh__jinja_fail(run, GH_EINVAL, "last: '%s' object is not reversible",
 				      gh__jinja_kind_name(self));
 	if (!gh__jinja_iterate(run, self, &list))
@@ -101,6 +101,13 @@ static const jinja_keyword *keyword(const jinja_call *call, const char *name)
 	return NULL;
 }
 
+/* What is false has no items, whatever it is. */
+static bool read_true(jinja_run *run, const jinja_value *self, jinja_list *out)
+{
+	*out = (jinja_list){ .step = 1 };
+	return !gh__jinja_truth(self) || gh__jinja_iterate(run, self, out);
+}
+
 /* Items are replaced by one of their attributes, or by what a filter makes of them. */
 static bool map(jinja_run *run, const jinja_value *self, const jinja_call *call, jinja_value *out)
 {
@@ -125,7 +132,7 @@ static bool map(jinja_run *run, const jinja_value *self, const jinja_call *call,
 	} else if (call->keyword_count > (otherwise ? 2 : 1)) {
 		return gh__jinja_fail(run, GH_EINVAL, "map: an argument that it does not have");
 	}
-	if (!gh__jinja_iterate(run, self, &source))
+	if (!read_true(run, self, &source))
 		return false;
 	for (size_t i = 0; i < source.count; i++) {
 		jinja_value item = gh__jinja_list_at(&source, i);
@@ -147,13 +154,13 @@ static bool map(jinja_run *run, const jinja_value *self, const jinja_call *call,
 static bool pick(jinja_run *run, const jinja_value *self, const jinja_call *call, bool by_attribute,
 		 bool wanted, jinja_value *out)
 {
-	const jinja_value *path = by_attribute ? &call->args[0] : NULL;
+	const jinja_value *path = by_attribute && call->count ? &call->args[0] : NULL;
 	const jinja_builtin *test = NULL;
 	jinja_call rest = *call;
 	jinja_list source, picked = { .step = 1 };
 
 	if (by_attribute) {
-		if (!call->count)
+		if (!path)
 			return gh__jinja_fail(run, GH_EINVAL, "expected the name of an attribute");
 		rest.args++;
 		rest.count--;
@@ -168,7 +175,7 @@ static bool pick(jinja_run *run, const jinja_value *self, const jinja_call *call
 		rest.args++;
 		rest.count--;
 	}
-	if (!gh__jinja_iterate(run, self, &source))
+	if (!read_true(run, self, &source))
 		return false;
 	for (size_t i = 0; i < source.count; i++) {
 		jinja_value item = gh__jinja_list_at(&source, i);

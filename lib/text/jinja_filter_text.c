@@ -68,7 +68,7 @@ static bool title(jinja_run *run, const jinja_value *self, const jinja_call *cal
 			at += n > 0 ? (size_t)n : 1;
 		}
 		piece = gh__jinja_text(text.u.text + begin, at - begin);
-		if (!gh__jinja_change_case(run, &piece, CASE_CAPITAL, &piece)) {
+		if (!gh__jinja_change_case(run, &piece, CASE_WORD, &piece)) {
 			gh__buf_free(&changed);
 			return false;
 		}

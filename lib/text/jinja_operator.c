@@ -339,8 +339,8 @@ bool gh__jinja_slice(jinja_run *run, const jinja_value *object, const jinja_valu
 		list = gh__jinja_list_of(object);
 		size = (int64_t)list.count;
 	} else {
-		*out = gh__jinja_undefined(object, "slice", 5);
-		return true;
+		return gh__jinja_fail(run, GH_EINVAL, "'%s' object has no slices",
+				      gh__jinja_kind_name(object));
 	}
 	if (!gh__jinja_want_int(run, &bounds[2], "the step of a slice", 1, &step))
 		return false;

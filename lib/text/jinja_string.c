@@ -87,13 +87,13 @@ bool gh__jinja_change_case(jinja_run *run, const jinja_value *text, jinja_case t
 
 		if (n <= 0)
 			break;
-		if (to == CASE_UPPER)
+		if (to == CASE_UPPER || (to == CASE_WORD && !within))
 			append_upper(&changed, c);
 		else if (to == CASE_LOWER || within)
 			append_lower(&changed, c);
 		else
 			append_title(&changed, c);
-		within = to == CASE_CAPITAL || (to == CASE_TITLE && is_cased(c));
+		within = to == CASE_CAPITAL || to == CASE_WORD || (to == CASE_TITLE && is_cased(c));
 		i += (size_t)n;
 	}
 	return gh__jinja_take_buf(run, &changed, out);

@@ -32,8 +32,9 @@ TEST(is_iterable, gh__jinja_is_sequence(self) || self->kind == JINJA_STRING ||
 			  self->kind == JINJA_DICT || self->kind == JINJA_UNDEFINED ||
 			  self->kind == JINJA_VIEW || self->kind == JINJA_GENERATOR ||
 			  self->kind == JINJA_LOOP)
-TEST(is_callable,
-     self->kind == JINJA_MACRO || self->kind == JINJA_METHOD || self->kind == JINJA_FUNCTION)
+/* Undefined as Jinja has it can be called, only to fail. */
+TEST(is_callable, self->kind == JINJA_MACRO || self->kind == JINJA_METHOD ||
+			  self->kind == JINJA_FUNCTION || self->kind == JINJA_UNDEFINED)
 
 static bool is_equal(jinja_run *run, const jinja_value *self, const jinja_call *call,
 		     jinja_value *out)

@@ -256,7 +256,13 @@ bool gh__jinja_arg_truth(const jinja_value *value, bool absent);
 /*
  * Work on texts, for filters and methods alike (jinja_string.c).
  */
-typedef enum jinja_case { CASE_UPPER, CASE_LOWER, CASE_CAPITAL, CASE_TITLE } jinja_case;
+typedef enum jinja_case {
+	CASE_UPPER,
+	CASE_LOWER,
+	CASE_CAPITAL, /* str.capitalize() */
+	CASE_TITLE,   /* str.title() */
+	CASE_WORD     /* first upper, rest lower: what the filter title does with a word */
+} jinja_case;
 
 #define JINJA_LEFT  1
 #define JINJA_RIGHT 2
