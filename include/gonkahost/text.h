@@ -159,7 +159,8 @@ typedef struct gh_template gh_template;
  * Owner    *out: caller frees (gh_template_free)
  * Threads  any
  * Errors   GH_ENOENT there is none; GH_ENOTSUP a construct outside the supported part of Jinja:
- *          named, with its line; GH_EFORMAT a syntax error, with its line
+ *          named, with its line; GH_EFORMAT a syntax error, with its line; GH_ETOOBIG more than
+ *          1 MiB, or nested too deep
  * Source   Jinja's template documentation; conventions of chat templates
  * Since    0.1
  */
@@ -193,7 +194,8 @@ GH_API void gh_template_free(gh_template *chat_template);
  * variables is a JSON object, usually {"messages": [...], "tools": [...] or null,
  * "add_generation_prompt": true}; each member is a variable of the template.
  *
- * Units    at most 10 million steps and 16 MiB of output
+ * Units    at most 10 million steps, 256 MiB of values and 16 MiB of output; strftime_now() tells
+ *          local time
  * Owner    *text: caller frees (gh_free); NUL-terminated, *len bytes without the NUL
  * Threads  any
  * Errors   GH_EINVAL malformed JSON, or the template raised an exception: its message; GH_ETOOBIG

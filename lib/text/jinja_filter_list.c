@@ -122,8 +122,7 @@ static bool map(jinja_run *run, const jinja_value *self, const jinja_call *call,
 			return gh__jinja_fail(run, GH_EINVAL, "map: expected the name of a filter");
 		filter = gh__jinja_find_filter(call->args[0].u.text, call->args[0].len);
 		if (!filter)
-			return gh__jinja_fail(run, GH_ENOTSUP,
-					      "map: filter '%.*s' is not supported",
+			return gh__jinja_fail(run, GH_EINVAL, "map: filter '%.*s' is not supported",
 					      (int)(call->args[0].len < 80 ? call->args[0].len
 									   : 80),
 					      call->args[0].u.text);
@@ -169,7 +168,7 @@ static bool pick(jinja_run *run, const jinja_value *self, const jinja_call *call
 		if (rest.args[0].kind == JINJA_STRING)
 			test = gh__jinja_find_test(rest.args[0].u.text, rest.args[0].len);
 		if (!test)
-			return gh__jinja_fail(run, GH_ENOTSUP,
+			return gh__jinja_fail(run, GH_EINVAL,
 					      "expected the name of a test that is "
 					      "supported");
 		rest.args++;

@@ -331,7 +331,7 @@ static bool next_operator(jinja_lexer *lexer, jinja_token *out)
 
 	out->text = lexer->text + lexer->at;
 	out->len = 1;
-	out->type = c;
+	out->type = (unsigned char)c;
 	for (size_t i = 0; i < sizeof(doubles) / sizeof(doubles[0]); i++) {
 		if (c == doubles[i].text[0] &&
 		    byte_at(lexer, lexer->at + 1) == doubles[i].text[1]) {

@@ -298,8 +298,8 @@ static bool remove_affix(jinja_run *run, const jinja_value *self, const jinja_ca
 	*out = *self;
 	if (!gh__jinja_want_text(run, part, "removing a prefix or suffix"))
 		return false;
-	if (part->len > self->len ||
-	    memcmp(self->u.text + (at_end ? self->len - part->len : 0), part->u.text, part->len))
+	if (part->len > self->len || memcmp(self->u.text + (at_end ? self->len - part->len : 0),
+					    part->u.text, part->len) != 0)
 		return true;
 	*out = gh__jinja_text(self->u.text + (at_end ? 0 : part->len), self->len - part->len);
 	return true;

@@ -197,7 +197,7 @@ struct gh__jinja {
 };
 
 /*
- * The parser: jinja_parse.c reads tags, jinja_expression.c operators, jinja_operand.c what they
+ * The parser: jinja_tag.c reads tags, jinja_expression.c operators, jinja_operand.c what they
  * work on. NULL or false: failed, the lexer's error tells.
  */
 typedef struct jinja_name {
@@ -231,8 +231,11 @@ bool gh__jinja_unexpected(jinja_parser *parser, const char *wanted);
 jinja_node *gh__jinja_node(jinja_parser *parser, jinja_node_type type);
 bool gh__jinja_push(jinja_parser *parser, jinja_nodes *list, jinja_node *node);
 void *gh__jinja_parser_alloc(jinja_parser *parser, size_t count, size_t size);
-bool gh__jinja_name_id(jinja_parser *parser, const jinja_token *name, uint32_t *out);
+bool gh__jinja_name_id(jinja_parser *parser, const char *text, size_t len, uint32_t *out);
 
+/* Up to a tag of one of the names, which becomes the current token; end NULL: to the end. */
+bool gh__jinja_parse_body(jinja_parser *parser, jinja_nodes *body, const char *end,
+			  const char *other, const char *third);
 jinja_node *gh__jinja_expression(jinja_parser *parser, bool condition);
 /* A value with its signs, attributes, calls, filters and tests. */
 jinja_node *gh__jinja_operand(jinja_parser *parser);

@@ -111,7 +111,7 @@ static jinja_node *parse_name(jinja_parser *parser)
 			return NULL;
 		}
 		node = gh__jinja_node(parser, NODE_NAME);
-		if (!node || !gh__jinja_name_id(parser, token, &node->u.name))
+		if (!node || !gh__jinja_name_id(parser, token->text, token->len, &node->u.name))
 			return NULL;
 	}
 	return node && gh__jinja_advance(parser) ? node : NULL;

@@ -26,15 +26,16 @@ static jinja_growth *growth_of(const jinja_value *text)
 bool gh__jinja_concat(jinja_run *run, const jinja_value *a, const jinja_value *b, jinja_value *out)
 {
 	size_t len = a->len + b->len;
-	jinja_growth *growth = a->form == JINJA_GROWS ? growth_of(a) : NULL;
-	size_t capacity = growth ? 2 * len : len;
+	bool grows = a->form == JINJA_GROWS;
+	jinja_growth *growth = grows ? growth_of(a) : NULL;
+	size_t capacity = grows ? 2 * len : len;
 
 	if (len > GH__JINJA_MAX_OUTPUT)
 		return gh__jinja_fail(run, GH_ETOOBIG, "a text of more than %u bytes",
 				      GH__JINJA_MAX_OUTPUT);
 	if (!gh__jinja_charge_bytes(run, b->len))
 		return false;
-	if (!growth || growth->used != a->len || growth->capacity < len) {
+	if (!grows || growth->used != a->len || growth->capacity < len) {
 		if (!gh__jinja_charge_bytes(run, a->len))
 			return false;
 		growth = gh__jinja_run_alloc(run, 1, sizeof(*growth) + capacity);
@@ -106,10 +107,12 @@ static bool repeat(jinja_run *run, const jinja_value *what, int64_t times, jinja
 		return false;
 	if (text) {
 		copy = gh__jinja_run_alloc(run, total, 1);
-		for (size_t i = 0; copy && i < total; i += count)
+		if (!copy)
+			return false;
+		for (size_t i = 0; i < total; i += count)
 			memcpy(copy + i, what->u.text, count);
 		*out = gh__jinja_text(copy, total);
-		return copy != NULL;
+		return true;
 	}
 	items = gh__jinja_run_alloc(run, total, sizeof(*items));
 	if (!items)

@@ -344,10 +344,10 @@ START_TEST(test_deep_templates)
 		char *text = malloc(len * repeats + 16);
 		gh_template *parsed = NULL;
 
-		memcpy(text, "{{ ", 3);
+		snprintf(text, 4, "{{ ");
 		for (size_t k = 0; k < repeats; k++)
 			memcpy(text + 3 + k * len, openers[i], len);
-		memcpy(text + 3 + len * repeats, "1 }}", 5);
+		snprintf(text + 3 + len * repeats, 5, "1 }}");
 		ck_assert(gh_template_parse(&parsed, text, strlen(text), NULL) != GH_OK ||
 			  openers[i][len - 1] == ' ');
 		/* Chains of operators are flat; they parse, and render or reach a limit. */
