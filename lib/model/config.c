@@ -1,4 +1,3 @@
-#include <math.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -197,15 +196,10 @@ static gh_status read_fp8(gh__json_reader *r, gh__stored *out, gh_error *error)
 	return gh__json_reader_status(r);
 }
 
-static gh_status read_stored(gh__stored *out, const gh__hf_config *config, gh_error *error)
+static gh_status read_method(gh__stored *out, const gh__hf_config *config, gh_error *error)
 {
 	gh__json_reader r;
 
-	*out = (gh__stored){ .quantization = GH_QUANT_NONE };
-	if (config->quantization == NULL)
-		return GH_OK;
-	out->e4m3 = true;
-	out->quantization = GH_QUANT_FP8_W8A8;
 	gh__json_root(&r, config->quantization, "config.json: quantization_config", error);
 	if (strcmp(config->quant_method, "fp8") == 0)
 		return read_fp8(&r, out, error);
@@ -213,6 +207,23 @@ static gh_status read_stored(gh__stored *out, const gh__hf_config *config, gh_er
 		return read_compressed(&r, out, error);
 	return refuse(error, "quantization_config.quant_method", config->quant_method,
 		      "fp8 or compressed-tensors");
+}
+
+static gh_status read_stored(gh__stored *out, const gh__hf_config *config, gh_error *error)
+{
+	gh_error inner = GH_ERROR_INIT;
+	gh_status status;
+
+	*out = (gh__stored){ .quantization = GH_QUANT_NONE };
+	if (config->quantization == NULL)
+		return GH_OK;
+	out->e4m3 = true;
+	out->quantization = GH_QUANT_FP8_W8A8;
+	status = read_method(out, config, &inner);
+	if (status == GH_OK)
+		return GH_OK;
+	/* To a reader of JSON a wrong type is an argument; here it is a file that lies. */
+	return gh__fail(error, status == GH_EINVAL ? GH_EFORMAT : status, "%s", inner.text);
 }
 
 /* ---- the rest ---- */
