@@ -13,7 +13,7 @@
 #include "registry/node_json.h"
 #include "store/store.h"
 
-enum { CONFIG_FILE_MAX = 16 << 20, NODES_MAX = 100000 };
+enum { CONFIG_FILE_MAX = 16 << 20, NODES_MAX = 4096, FINDINGS_MAX = 4096 };
 
 struct gh_registry {
 	pthread_mutex_t lock; /* the store belongs to whoever holds it */
@@ -278,20 +278,44 @@ static gh_status write_node(gh_registry *registry, const gh_node *node, gh_error
 	return status;
 }
 
-/* All rules, those against the other nodes included. node is a cleaned copy. */
-static gh_status check_all(const gh_node *node, const gh_node_list *others, gh_error *error)
+/* node is a cleaned copy. */
+static void collect(gh__buf *findings, const gh_node *node, const gh_node_list *others)
 {
-	gh__buf findings = GH__BUF_INIT(4096);
-	gh_status status;
 	size_t i;
 
-	gh__node_check(&findings, node);
+	gh__node_check(findings, node);
 	for (i = 0; i < others->count; i++)
-		gh__node_check_against(&findings, node, &others->nodes[i]);
+		gh__node_check_against(findings, node, &others->nodes[i]);
+}
+
+static gh_status check_all(const gh_node *node, const gh_node_list *others, gh_error *error)
+{
+	gh__buf findings = GH__BUF_INIT(FINDINGS_MAX);
+	gh_status status;
+
+	collect(&findings, node, others);
 	status = gh__node_check_result(&findings, error);
 	gh__buf_free(&findings);
 	if (status == GH_OK && others->count >= NODES_MAX)
 		status = gh__fail(error, GH_ETOOBIG, "registry: more than %d nodes", NODES_MAX);
+	return status;
+}
+
+gh_status gh__registry_findings(gh_registry *registry, const gh_node *node, gh__buf *findings,
+				gh_error *error)
+{
+	gh_node *cleaned;
+	gh_node_list *others;
+	gh_status status = gh__node_copy_clean(&cleaned, node, error);
+
+	if (status != GH_OK)
+		return status;
+	status = gh_registry_list(registry, &others, error);
+	if (status == GH_OK) {
+		collect(findings, cleaned, others);
+		gh_node_list_free(others);
+	}
+	gh__free(cleaned);
 	return status;
 }
 

@@ -1,0 +1,94 @@
+#ifndef GH_NETWORK_NODE_ENTRY_H
+#define GH_NETWORK_NODE_ENTRY_H
+
+#include <stdbool.h>
+
+#include <gonkahost/registry.h>
+
+/*
+ * One registration of one node, as the broker holds it. Everything is guarded by the broker's lock.
+ */
+
+/* The numbers are those of reconcile_info.status. */
+typedef enum gh__node_status {
+	GH__NODE_UNKNOWN = 0,
+	GH__NODE_INFERENCE,
+	GH__NODE_POC,
+	GH__NODE_TRAINING,
+	GH__NODE_STOPPED,
+	GH__NODE_FAILED
+} gh__node_status;
+
+/* A call under way or its result, until the broker's thread has read it. */
+typedef enum gh__ask_kind {
+	GH__ASK_NONE = 0,
+	GH__ASK_STATE,
+	GH__ASK_HEALTH,
+	GH__ASK_MODELS,
+	GH__ASK_STOP,
+	GH__ASK_UP
+} gh__ask_kind;
+
+typedef struct gh__ask {
+	gh__ask_kind kind;
+	bool under_way;
+	bool done;
+	int status;        /* HTTP; 0 = no answer */
+	char *body;        /* caller frees (gh__free) */
+	char problem[232]; /* when no answer came */
+} gh__ask;
+
+typedef struct gh__entry {
+	struct gh__broker *broker;
+	struct gh__entry *next;
+	unsigned references; /* the broker's list, calls under way, leases */
+	bool removed;
+	gh_node *node;
+
+	/* what the admin API shows */
+	gh__node_status intended, current;
+	int64_t status_since; /* wall clock */
+	int64_t last_look;    /* wall clock of the last answer; 0 = never */
+	char failure[256];
+	int32_t locks;
+	char *loaded_model; /* ready to serve; NULL = none */
+
+	/* what the driver knows and does */
+	gh__ask look;         /* GH__ASK_STATE, _HEALTH, _MODELS */
+	gh__ask order;        /* GH__ASK_STOP, _UP */
+	gh__node_status seen; /* by the last look at /state */
+	bool seen_healthy;
+	char *seen_model;        /* what /state or /v1/models names */
+	char *seen_args;         /* JSON of additional_args, when /state tells them */
+	char *ordered;           /* JSON [model, args] of our last successful or running order */
+	unsigned orders_done;    /* counts; a look that began before the last is out of date */
+	unsigned look_began_at;  /* orders_done then */
+	int failed_looks;        /* in a row */
+	int failed_orders;       /* in a row */
+	int64_t next_look;       /* base's clock */
+	int64_t retry_at;        /* no order before */
+	int64_t unhealthy_since; /* 0 = healthy or not serving */
+} gh__entry;
+
+/* ---- driver.c; the broker's thread, with the lock held ---- */
+
+/* Read results, look, judge, give orders. Answers when to come again. Calls that it wants are left
+ * in look and order, neither under way nor done: the broker starts them unlocked. */
+int64_t gh__driver_step(gh__entry *entry, int64_t now);
+
+/* The request of a wanted ask; url and body: caller frees (gh__free). body NULL = none. */
+typedef struct gh__ask_request {
+	const char *method;
+	char *url;
+	char *body;
+	char *authorization; /* header line or NULL */
+	int64_t total_timeout;
+} gh__ask_request;
+gh_status gh__driver_request(const gh__entry *entry, const gh__ask *ask, gh__ask_request *out,
+			     gh_error *error);
+void gh__ask_request_done(gh__ask_request *request);
+
+void gh__entry_set_status(gh__entry *entry, gh__node_status status);
+const char *gh__node_status_name(gh__node_status status);
+
+#endif

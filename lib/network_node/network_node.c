@@ -1,0 +1,185 @@
+#include "network_node/network_node.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/options.h"
+
+enum { DRAIN_SECONDS = 5 };
+
+void gh__network_node_server_options(gh__http_server_options *out, gh_network_node *node,
+				     const char *host, int32_t port)
+{
+	memset(out, 0, sizeof *out);
+	out->host = host ? host : "127.0.0.1";
+	out->port = port < 0 ? 0 : port;
+	out->userdata = node;
+	out->newline = true;
+	out->escape_html = true;
+	out->pretty = true;
+	out->json_type = "application/json; charset=UTF-8";
+}
+
+static gh_status check_port(const char *name, int32_t port, gh_error *error)
+{
+	if (port >= -1 && port <= 65535)
+		return GH_OK;
+	return gh__fail(error, GH_EINVAL, "%s: expected 1 to 65535 (-1: any), got %d", name,
+			(int)port);
+}
+
+static gh_status check(const gh_network_node_options *options, gh_error *error)
+{
+	gh_status status = check_port("public_port", options->public_port, error);
+
+	if (status == GH_OK)
+		status = check_port("callback_port", options->callback_port, error);
+	if (status == GH_OK)
+		status = check_port("admin_port", options->admin_port, error);
+	if (status == GH_OK && (options->flags & ~(uint32_t)GH_NETWORK_NODE_ALLOW_UNSIGNED))
+		status = gh__fail(error, GH_EINVAL, "flags: unknown bits in 0x%x", options->flags);
+	return status;
+}
+
+static gh_status open_registry(gh_network_node *node, const gh_network_node_options *options,
+			       gh_error *error)
+{
+	gh__buf path = GH__BUF_INIT(4096);
+	int32_t merged;
+	gh_status status;
+
+	gh__buf_printf(&path, "%s/registry.db", options->data_dir ? options->data_dir : ".dapi");
+	status = gh__buf_status(&path);
+	if (status == GH_OK)
+		status = gh_registry_open(&node->registry, gh__buf_str(&path), error);
+	gh__buf_free(&path);
+	if (status == GH_OK && options->node_config && options->node_config[0])
+		status = gh_registry_merge_config(node->registry, options->node_config, &merged,
+						  error);
+	return status;
+}
+
+/* Every stored node goes to the broker; one that it refuses stays in the registry. */
+static gh_status start_broker(gh_network_node *node, gh_error *error)
+{
+	gh_error problem = GH_ERROR_INIT;
+	gh_node_list *list;
+	gh_status status = gh__http_client_create(&node->control, error);
+	size_t i;
+
+	if (status == GH_OK)
+		status = gh__broker_create(&node->broker, node->control, error);
+	if (status == GH_OK)
+		status = gh_registry_list(node->registry, &list, error);
+	if (status != GH_OK)
+		return status;
+	for (i = 0; i < list->count; i++)
+		if (gh__broker_put(node->broker, &list->nodes[i], &problem) != GH_OK)
+			gh__error("broker", "node %s is left out: %s", list->nodes[i].id,
+				  problem.text);
+	gh_node_list_free(list);
+	return GH_OK;
+}
+
+static gh_status start_server(gh__http_server **out, gh_network_node *node, const char *host,
+			      int32_t port, const gh__http_route *routes, size_t count,
+			      gh_error *error)
+{
+	gh__http_server_options options;
+
+	gh__network_node_server_options(&options, node, host, port);
+	options.routes = routes;
+	options.route_count = count;
+	return gh__http_server_start(out, &options, error);
+}
+
+static gh_status start_servers(gh_network_node *node, const gh_network_node_options *options,
+			       gh_error *error)
+{
+	const char *private_host = options->admin_host;
+	gh_status status;
+
+	status = start_server(&node->admin_server, node, private_host,
+			      options->admin_port ? options->admin_port : 9200, gh__admin_routes,
+			      gh__admin_route_count, error);
+	if (status == GH_OK)
+		status = start_server(&node->callback_server, node, private_host,
+				      options->callback_port ? options->callback_port : 9100, NULL,
+				      0, error);
+	if (status == GH_OK)
+		status = start_server(&node->public_server, node, options->host,
+				      options->public_port ? options->public_port : 8000,
+				      gh__public_routes, gh__public_route_count, error);
+	return status;
+}
+
+gh_status gh_network_node_start(gh_network_node **out, const gh_network_node_options *given,
+				gh_error *error)
+{
+	gh_network_node_options options;
+	gh_network_node *node;
+	gh_status status = gh__options_copy(&options, sizeof options, sizeof options, given, error);
+
+	if (status == GH_OK)
+		status = check(&options, error);
+	if (status != GH_OK)
+		return status;
+	node = gh__calloc(1, sizeof *node);
+	if (!node)
+		return gh__fail_nomem(error);
+	node->allow_unsigned = (options.flags & GH_NETWORK_NODE_ALLOW_UNSIGNED) != 0;
+	status = open_registry(node, &options, error);
+	if (status == GH_OK)
+		status = start_broker(node, error);
+	if (status == GH_OK)
+		status = gh__http_client_create(&node->relay, error);
+	if (status == GH_OK)
+		status = gh__admin_create(&node->admin, node, error);
+	if (status == GH_OK)
+		status = start_servers(node, &options, error);
+	if (status != GH_OK) {
+		gh_network_node_stop(node);
+		return status;
+	}
+	*out = node;
+	return GH_OK;
+}
+
+void gh_network_node_ports(const gh_network_node *node, int32_t *public_port,
+			   int32_t *callback_port, int32_t *admin_port)
+{
+	if (public_port)
+		*public_port = gh__http_server_port(node->public_server);
+	if (callback_port)
+		*callback_port = gh__http_server_port(node->callback_server);
+	if (admin_port)
+		*admin_port = gh__http_server_port(node->admin_server);
+}
+
+/* Servers first, so that nobody asks for what is taken down next. */
+void gh_network_node_stop(gh_network_node *node)
+{
+	int64_t deadline = gh__now() + DRAIN_SECONDS * GH__SECOND;
+
+	if (!node)
+		return;
+	if (node->public_server)
+		gh__http_server_stop(node->public_server, deadline);
+	if (node->callback_server)
+		gh__http_server_stop(node->callback_server, deadline);
+	if (node->admin_server)
+		gh__http_server_stop(node->admin_server, deadline);
+	gh__admin_free(node->admin);
+	if (node->broker)
+		gh__broker_stop(node->broker);
+	gh__http_client_free(node->relay);
+	gh__http_client_free(node->control);
+	gh__broker_free(node->broker);
+	gh_registry_close(node->registry);
+	gh__free(node);
+}

@@ -1,0 +1,34 @@
+#ifndef GH_NETWORK_NODE_NETWORK_NODE_H
+#define GH_NETWORK_NODE_NETWORK_NODE_H
+
+#include <gonkahost/node.h>
+#include <gonkahost/registry.h>
+
+#include "base/thread.h"
+#include "http/client.h"
+#include "http/server.h"
+#include "network_node/admin.h"
+#include "network_node/broker.h"
+
+/*
+ * A network node: three servers over one registry and one broker.
+ */
+struct gh_network_node {
+	gh_registry *registry;
+	gh__broker *broker;
+	gh__http_client *control; /* looks and orders */
+	gh__http_client *relay;   /* clients' requests */
+	gh__admin *admin;
+	gh__http_server *public_server, *callback_server, *admin_server;
+	bool allow_unsigned;
+};
+
+/* Every server of the node answers so: {"error": message}, a newline behind it, HTML escaped. */
+void gh__network_node_server_options(gh__http_server_options *out, gh_network_node *node,
+				     const char *host, int32_t port);
+
+/* The routes of the public server. */
+extern const gh__http_route gh__public_routes[];
+extern const size_t gh__public_route_count;
+
+#endif
