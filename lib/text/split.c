@@ -66,6 +66,10 @@ static gh_status compile(gh__split *split, const char *pattern, size_t len, gh_e
 		pcre2_compile((PCRE2_SPTR)pattern, len,
 			      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C,
 			      &code, &where, context);
+	if (!split->code && code == PCRE2_ERROR_HEAP_FAILED) {
+		gh__fail_nomem(error);
+		goto done;
+	}
 	if (!split->code) {
 		pcre2_get_error_message(code, why, sizeof why);
 		status = gh__fail(error, GH_ENOTSUP, "\"%.*s\" at character %zu: %s",

@@ -173,6 +173,8 @@ static gh_status read_pattern(gh__json_reader *r, gh__split *split)
 		if (gh__json_string_n(&pattern, key, &text, &len))
 			status = gh__split_literal(split, text, len, &why);
 	}
+	if (status == GH_ENOMEM)
+		return gh__fail_nomem(r->error);
 	if (status != GH_OK)
 		return gh__json_refuse(&pattern, key, "%s", why.text);
 	return gh__json_reader_status(&pattern);
