@@ -9,6 +9,7 @@
 #define MATCH_LIMIT   5000000
 #define DEPTH_LIMIT   100000
 #define HEAP_LIMIT_KB 65536
+#define JIT_STACK_MIN (32u << 10)
 #define JIT_STACK_MAX (8u << 20)
 #define PATTERN_MAX   4096
 
@@ -135,7 +136,7 @@ gh_status gh__splitter_init(gh__splitter *splitter, const gh__splits *splits,
 	if (general) {
 		splitter->match = pcre2_match_data_create(1, general);
 		splitter->limits = pcre2_match_context_create(general);
-		splitter->stack = pcre2_jit_stack_create(32 * 1024, JIT_STACK_MAX, general);
+		splitter->stack = pcre2_jit_stack_create(JIT_STACK_MIN, JIT_STACK_MAX, general);
 		pcre2_general_context_free(general);
 	}
 	if (!splitter->match || !splitter->limits) {

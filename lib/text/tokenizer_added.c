@@ -11,7 +11,7 @@ gh_status gh__tokenizer_put_added(gh_tokenizer *tokenizer, const gh__added *item
 	gh__vocab *vocab = &tokenizer->model.vocab;
 	unsigned flags = GH__TOKEN_ADDED | (item->special ? GH__TOKEN_SPECIAL : 0);
 	int32_t id = gh__vocab_find(vocab, text, len);
-	gh__buf composed = GH__BUF_INIT(3 * GH__VOCAB_TEXT);
+	gh__buf composed = GH__BUF_INIT((size_t)3 * GH__VOCAB_TEXT);
 	gh_status status = GH_OK;
 
 	if (len == 0)

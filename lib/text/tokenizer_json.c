@@ -383,13 +383,13 @@ static gh_status read_file(reader *r, const char *text, size_t len, gh_status (*
 /* The second walk, for model.merges only. */
 static gh_status read_late_model(reader *r)
 {
-	gh__pull_event event;
-
 	if (!gh__pull_is(r->pull, "model"))
 		return gh__pull_skip(r->pull);
-	event = gh__pull_next(r->pull); /* behind the key, then inside the object */
-	for (event = gh__pull_next(r->pull); event == GH__PULL_KEY;
-	     event = gh__pull_next(r->pull)) {
+	gh__pull_event event = gh__pull_next(r->pull); /* the object */
+	while (event == GH__PULL_OBJECT || event == GH__PULL_KEY) {
+		event = gh__pull_next(r->pull);
+		if (event != GH__PULL_KEY)
+			break;
 		gh_status status =
 			gh__pull_is(r->pull, "merges") ? read_merges(r) : gh__pull_skip(r->pull);
 		if (status != GH_OK)

@@ -9,8 +9,8 @@
  * The table of tokens: id to text, text to id. Texts are kept as the file spells them (the byte
  * alphabet), with the bytes they stand for beside them; both lie in one buffer.
  */
-#define GH__VOCAB_IDS  (1 << 22)    /* ids are below this */
-#define GH__VOCAB_TEXT (64u * 1024) /* longest text of a token, in bytes */
+#define GH__VOCAB_IDS  (1 << 22) /* ids are below this */
+#define GH__VOCAB_TEXT 65536u    /* longest text of a token, in bytes */
 
 enum {
 	GH__TOKEN_MODEL = 1, /* an entry of the model's vocabulary: pieces may become it */

@@ -86,6 +86,8 @@ static size_t mutate(uint8_t *data, size_t size, const input *other)
 		size += len;
 		break;
 	case 4: /* from another */
+		if (!other->data)
+			break;
 		if (len > other->size)
 			len = other->size;
 		if (len > size - at)
@@ -114,16 +116,14 @@ int main(int argc, char **argv)
 	struct dirent **entries;
 	size_t rounds = argc > 2 ? strtoul(argv[2], NULL, 10) : 1000;
 	int count = argc > 1 ? scandir(argv[1], &entries, is_visible, by_name) : -1;
-	input *inputs;
-	uint8_t *work;
+	static uint8_t work[INPUT_MAX];
 
 	if (count < 1) {
 		fprintf(stderr, "usage: driver FOLDER [ROUNDS], with files in the folder\n");
 		return EXIT_FAILURE;
 	}
-	inputs = calloc((size_t)count, sizeof *inputs);
-	work = malloc(INPUT_MAX);
-	if (!inputs || !work)
+	input *inputs = calloc((size_t)count, sizeof *inputs);
+	if (!inputs)
 		return EXIT_FAILURE;
 	for (int i = 0; i < count; i++) {
 		read_file(argv[1], entries[i]->d_name, &inputs[i]);
@@ -145,6 +145,5 @@ int main(int argc, char **argv)
 	}
 	free(inputs);
 	free(entries);
-	free(work);
 	return EXIT_SUCCESS;
 }
