@@ -15,7 +15,8 @@ GH_BEGIN
 typedef struct gh_tokenizer gh_tokenizer;
 
 /**
- * Load tokenizer.json (or vocab.json with merges.txt) and tokenizer_config.json from a folder.
+ * Load tokenizer.json (or vocab.json with merges.txt) and tokenizer_config.json from a folder. The
+ * last of these may be missing; where both describe an added token, it has the last word.
  *
  * Owner    *out: caller frees (gh_tokenizer_free)
  * Threads  any
@@ -38,7 +39,7 @@ GH_API GH_NODISCARD gh_status gh_tokenizer_load(gh_tokenizer **out, const char *
 GH_API void gh_tokenizer_free(gh_tokenizer *tokenizer);
 
 /**
- * Number of entries, added tokens included: ids run from 0 to this number less one.
+ * The highest id and one more, added tokens included. Ids below it may be without a token.
  *
  * Owner    nothing
  * Threads  any
@@ -51,13 +52,14 @@ GH_API int32_t gh_tokenizer_size(const gh_tokenizer *tokenizer);
 #define GH_ENCODE_SPECIAL 1u
 
 /**
- * Encode text.
+ * Encode text. The texts of added tokens become their ids wherever they stand.
  *
  * Shapes   *ids: *count ids
  * Needs    text is valid UTF-8 of len bytes, at most 64 MiB; it may hold NUL
  * Owner    *ids: caller frees (gh_free); NULL when *count is 0
  * Threads  any
- * Errors   GH_EINVAL invalid UTF-8 (the text says at which byte) or unknown flags; GH_ETOOBIG
+ * Errors   GH_EINVAL invalid UTF-8 (the text says at which byte) or unknown flags; GH_ETOOBIG the
+ *          text, or what the tokenizer's own pattern does with it; GH_ENOMEM
  * Since    0.1
  */
 GH_API GH_NODISCARD gh_status gh_tokenizer_encode(const gh_tokenizer *tokenizer, const char *text,
@@ -68,8 +70,8 @@ GH_API GH_NODISCARD gh_status gh_tokenizer_encode(const gh_tokenizer *tokenizer,
 #define GH_DECODE_SKIP_SPECIAL 1u
 
 /**
- * Decode ids to UTF-8. Bytes that form no character become U+FFFD; ids outside the table add
- * nothing.
+ * Decode ids to UTF-8. Bytes that form no character become U+FFFD, one for each maximal invalid
+ * part, also at the end; ids outside the table add nothing.
  *
  * Owner    *text: caller frees (gh_free); NUL-terminated, *len bytes without the NUL
  * Threads  any
@@ -92,8 +94,8 @@ GH_API GH_NODISCARD gh_status gh_tokenizer_decode(const gh_tokenizer *tokenizer,
 GH_API int32_t gh_tokenizer_id(const gh_tokenizer *tokenizer, const char *token);
 
 /**
- * Text of a token as the file spells it (byte alphabet, or an added token's text); NULL when the
- * id is outside the table.
+ * Text of a token as the file spells it (byte alphabet, or an added token's text); NULL when no
+ * token has the id.
  *
  * Owner    borrows until gh_tokenizer_free()
  * Threads  any
@@ -139,7 +141,8 @@ GH_API void gh_detokenizer_free(gh_detokenizer *detokenizer);
 
 /**
  * Add one id; answers the text that has become certain, often empty. A character spread over
- * several tokens comes whole, with the token that completes it.
+ * several tokens comes whole, with the token that completes it. Invalid parts become U+FFFD once a
+ * valid character follows; what is incomplete or invalid at the end never comes.
  *
  * Owner    *text: borrows until the next call; NUL-terminated, *len bytes without the NUL
  * Threads  one
