@@ -15,8 +15,7 @@
 const jinja_builtin *gh__jinja_find(const jinja_builtin *table, const char *name, size_t len)
 {
 	for (; table->name; table++) {
-		if (strncmp(table->name, name, len) == 0 && table->name[len] == '\0' &&
-		    strlen(table->name) == len)
+		if (strlen(table->name) == len && memcmp(table->name, name, len) == 0)
 			return table;
 	}
 	return NULL;

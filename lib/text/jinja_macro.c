@@ -47,6 +47,8 @@ bool gh__jinja_call_macro(jinja_run *run, const jinja_value *value, const jinja_
 		const jinja_keyword *keyword = find_keyword(call, name);
 		jinja_value given = gh__jinja_undefined(NULL, name, strlen(name));
 
+		if (!gh__jinja_charge(run, call->keyword_count / 8))
+			return false;
 		if (keyword && i < call->count)
 			return gh__jinja_fail(run, GH_EINVAL,
 					      "macro '%s' got two values for argument '%s'",

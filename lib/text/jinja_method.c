@@ -52,24 +52,38 @@ static bool title(jinja_run *run, const jinja_value *self, const jinja_call *cal
 	return gh__jinja_change_case(run, self, CASE_TITLE, out);
 }
 
-static const char *find_last(const char *text, size_t len, const jinja_value *what)
+/* Every place where the first byte fits is a step, for there may be many that fit long. */
+static bool find_last(jinja_run *run, const char *text, size_t len, const jinja_value *what,
+		      const char **found)
 {
-	if (what->len > len)
-		return NULL;
-	for (const char *at = text + (len - what->len);; at--) {
+	size_t rest = what->len > len ? 0 : len - what->len + 1;
+
+	*found = NULL;
+	while (rest && !*found) {
+		const char *at = memrchr(text, what->u.text[0], rest);
+
+		if (!at)
+			break;
+		if (!gh__jinja_charge(run, 1 + what->len / 32))
+			return false;
 		if (memcmp(at, what->u.text, what->len) == 0)
-			return at;
-		if (at == text)
-			return NULL;
+			*found = at;
+		rest = (size_t)(at - text);
 	}
+	return true;
 }
 
 /* Where what stands in text, or NULL. */
-static const char *find_in(const char *text, size_t len, const jinja_value *what, bool last)
+static bool find_in(jinja_run *run, const char *text, size_t len, const jinja_value *what,
+		    bool last, const char **found)
 {
 	if (what->len == 0)
-		return last ? text + len : text;
-	return last ? find_last(text, len, what) : memmem(text, len, what->u.text, what->len);
+		*found = last ? text + len : text;
+	else if (last)
+		return find_last(run, text, len, what, found);
+	else
+		*found = memmem(text, len, what->u.text, what->len);
+	return true;
 }
 
 /* At white space, runs of which count once. */
@@ -146,8 +160,9 @@ static bool split_at(jinja_run *run, const jinja_value *self, const jinja_value 
 	for (;;) {
 		const char *found = NULL;
 
-		if (most < 0 || (int64_t)parts.count < most)
-			found = find_in(begin, (size_t)(end - begin), mark, last);
+		if ((most < 0 || (int64_t)parts.count < most) &&
+		    !find_in(run, begin, (size_t)(end - begin), mark, last, &found))
+			return false;
 		if (!found) {
 			part = gh__jinja_text(begin, (size_t)(end - begin));
 		} else if (last) {
@@ -213,7 +228,8 @@ static bool part_at(jinja_run *run, const jinja_value *self, const jinja_call *c
 		return false;
 	if (mark->len == 0)
 		return gh__jinja_fail(run, GH_EINVAL, "partition: empty separator");
-	found = find_in(self->u.text, self->len, mark, last);
+	if (!find_in(run, self->u.text, self->len, mark, last, &found))
+		return false;
 	for (int i = 0; i < 3; i++)
 		items[i] = gh__jinja_text("", 0);
 	if (found) {
@@ -336,14 +352,13 @@ static bool index_of(jinja_run *run, const jinja_value *self, const jinja_call *
 	jinja_value text;
 
 	if (!gh__jinja_want_text(run, &call->args[0], "find") ||
-	    !cut(run, self, &call->args[1], &call->args[2], &text))
+	    !cut(run, self, &call->args[1], &call->args[2], &text) ||
+	    !find_in(run, text.u.text, text.len, &call->args[0], last, &found))
 		return false;
-	found = find_in(text.u.text, text.len, &call->args[0], last);
 	*out = found ? (int64_t)gh__jinja_count_characters(self->u.text,
 							   (size_t)(found - self->u.text))
 		     : -1;
-	/* From the end it is searched byte by byte. */
-	return gh__jinja_charge_bytes(run, last ? 4 * self->len : self->len);
+	return gh__jinja_charge_bytes(run, self->len);
 }
 
 static bool find(jinja_run *run, const jinja_value *self, const jinja_call *call, jinja_value *out)

@@ -116,6 +116,8 @@ bool gh__jinja_strip(jinja_run *run, const jinja_value *text, const jinja_value 
 {
 	const char *begin = text->u.text;
 	const char *end = begin + text->len;
+	const size_t set = chars->kind == JINJA_STRING ? chars->len : 0;
+	size_t cost = 0;
 	uint32_t c;
 
 	if (chars->kind != JINJA_ABSENT && chars->kind != JINJA_NONE &&
@@ -124,7 +126,8 @@ bool gh__jinja_strip(jinja_run *run, const jinja_value *text, const jinja_value 
 	while ((sides & JINJA_LEFT) && begin < end) {
 		int n = gh__utf8_decode(begin, (size_t)(end - begin), &c);
 
-		if (n <= 0 || !strips(chars, begin, n, c))
+		cost += 4 + set;
+		if (n <= 0 || !strips(chars, begin, n, c) || !gh__jinja_affords(run, cost))
 			break;
 		begin += n;
 	}
@@ -135,14 +138,13 @@ bool gh__jinja_strip(jinja_run *run, const jinja_value *text, const jinja_value 
 		while (last > begin && (*last & 0xc0) == 0x80)
 			last--;
 		n = gh__utf8_decode(last, (size_t)(end - last), &c);
-		if (n <= 0 || !strips(chars, last, n, c))
+		cost += 4 + set;
+		if (n <= 0 || !strips(chars, last, n, c) || !gh__jinja_affords(run, cost))
 			break;
 		end = last;
 	}
 	*out = gh__jinja_text(begin, (size_t)(end - begin));
-	return gh__jinja_charge(run, (text->len - out->len) *
-					     (chars->kind == JINJA_STRING ? chars->len + 1 : 1) /
-					     32);
+	return gh__jinja_charge_bytes(run, cost);
 }
 
 bool gh__jinja_replace(jinja_run *run, const jinja_value *text, const jinja_value *from,

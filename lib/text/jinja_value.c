@@ -34,6 +34,11 @@ bool gh__jinja_charge_bytes(jinja_run *run, size_t bytes)
 	return gh__jinja_charge(run, bytes / 32);
 }
 
+bool gh__jinja_affords(const jinja_run *run, size_t bytes)
+{
+	return bytes / 32 <= GH__JINJA_MAX_STEPS - run->steps;
+}
+
 void *gh__jinja_run_alloc(jinja_run *run, size_t count, size_t size)
 {
 	void *memory = gh__jinja_alloc(&run->arena, count, size);

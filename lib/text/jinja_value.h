@@ -122,6 +122,8 @@ struct jinja_run {
 bool gh__jinja_fail(jinja_run *run, gh_status status, const char *format, ...) GH_PRINTF(3, 4);
 bool gh__jinja_charge(jinja_run *run, size_t steps);
 bool gh__jinja_charge_bytes(jinja_run *run, size_t bytes);
+bool gh__jinja_affords(const jinja_run *run,
+		       size_t bytes); /* would that charge be within limits? */
 void *gh__jinja_run_alloc(jinja_run *run, size_t count, size_t size); /* NULL: recorded */
 
 /* Making values. */

@@ -167,6 +167,7 @@ static const refusal refusals[] = {
 	{ "{% import 'x' as y %}", GH_ENOTSUP, "tag 'import'" },
 	{ "{% if 0 %}\n{{ x | nosuch }}{% endif %}", GH_ENOTSUP, "line 2: filter 'nosuch'" },
 	{ "{{ x | map('nosuch') }}", GH_ENOTSUP, "filter 'nosuch'" },
+	{ "{{ x | map('trim\\0xyz') }}", GH_ENOTSUP, "filter" },
 	{ "{{ x is nosuch }}", GH_ENOTSUP, "test 'nosuch'" },
 	{ "{{ x | select('nosuch') }}", GH_ENOTSUP, "test 'nosuch'" },
 	{ "{{ x | rejectattr('a', 'nosuch') }}", GH_ENOTSUP, "test 'nosuch'" },
@@ -293,6 +294,8 @@ static const refusal failures[] = {
 	{ "{% set n = namespace(l=[1]) %}{% for i in range(99) %}{% set n.l = n.l + n.l %}"
 	  "{% endfor %}",
 	  GH_ETOOBIG, "" },
+	{ "{% set s = 'a' * 8000000 %}{{ s.rfind('a' * 4000000 + 'b') }}", GH_ETOOBIG, "steps" },
+	{ "{% set s = 'a' * 8000000 %}{{ s.strip('b' * 4000000 + 'a') }}", GH_ETOOBIG, "steps" },
 	{ "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", GH_ETOOBIG, "nested" },
 	{ "{% macro m() %}{{ m() }}{{ m() }}{% endmacro %}{{ m() }}", GH_ETOOBIG, "nested" },
 	{ "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}"
