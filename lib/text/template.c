@@ -145,22 +145,16 @@ static gh_status load_from(gh_template **out, const json_t *config, const char *
 	return status;
 }
 
-gh_status gh_template_load(gh_template **out, const char *folder, gh_error *error)
+/* A NULL text is the folder's own. */
+static gh_status load_with_tokens(gh_template **out, const char *folder, const char *text,
+				  size_t len, gh_error *error)
 {
-	char *text = NULL, *config_text = NULL;
-	size_t len = 0, config_len = 0;
+	char *config_text = NULL;
+	size_t config_len = 0;
 	json_t *config = NULL;
 	gh_error missing = GH_ERROR_INIT;
 	gh_status status;
 
-	status = gh__hub_read_file(&text, &len, folder, TEMPLATE_FILE, GH__JINJA_MAX_TEMPLATE,
-				   &missing);
-	if (status != GH_OK && status != GH_ENOENT) {
-		if (error && error->status == GH_OK)
-			*error = missing;
-		return status;
-	}
-	gh__error_clear(&missing);
 	status = gh__hub_read_file(&config_text, &config_len, folder, CONFIG_FILE, MAX_CONFIG,
 				   &missing);
 	if (status == GH_OK) {
@@ -178,8 +172,29 @@ gh_status gh_template_load(gh_template **out, const char *folder, gh_error *erro
 		*error = missing;
 	json_decref(config);
 	gh__free(config_text);
+	return status;
+}
+
+gh_status gh_template_load(gh_template **out, const char *folder, gh_error *error)
+{
+	char *text = NULL;
+	size_t len = 0;
+	gh_error missing = GH_ERROR_INIT;
+	gh_status status = gh__hub_read_file(&text, &len, folder, TEMPLATE_FILE,
+					     GH__JINJA_MAX_TEMPLATE, &missing);
+
+	if (status == GH_OK || status == GH_ENOENT)
+		status = load_with_tokens(out, folder, text, len, error);
+	else if (error && error->status == GH_OK)
+		*error = missing;
 	gh__free(text);
 	return status;
+}
+
+gh_status gh__template_load_text(gh_template **out, const char *folder, const char *text,
+				 size_t len, gh_error *error)
+{
+	return load_with_tokens(out, folder, text, len, error);
 }
 
 void gh_template_free(gh_template *chat_template)
