@@ -73,6 +73,7 @@ struct gh__http_server {
 	gh__http_linger *lingers;
 	size_t linger_count;
 	bool quiet, cutting; /* stopping and cut, as far as the loop has followed */
+	bool has_room;       /* a connection has ended */
 };
 
 typedef enum gh__http_state {

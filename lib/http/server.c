@@ -193,6 +193,17 @@ static void on_completed(void *opaque, struct MHD_Connection *connection, void *
 	gh__http_request_unref(request);
 }
 
+static void on_connection(void *opaque, struct MHD_Connection *connection, void **context,
+			  enum MHD_ConnectionNotificationCode what)
+{
+	gh__http_server *server = opaque;
+
+	(void)connection;
+	(void)context;
+	if (what == MHD_CONNECTION_NOTIFY_CLOSED)
+		server->has_room = true;
+}
+
 /* Send the answer, or sleep until there is one. */
 static enum MHD_Result settle(gh__http_request *request)
 {
@@ -408,7 +419,12 @@ static void run(void *opaque)
 			handle(server, events[i].data.ptr);
 		resume_ready(server);
 		more = follow(server);
-		MHD_run(server->daemon);
+		/* At its limit of connections libmicrohttpd stops watching for new ones; that it may
+		 * again, it sees only when it is run once more. */
+		do {
+			server->has_room = false;
+			MHD_run(server->daemon);
+		} while (server->has_room);
 	}
 	/* What could not be told to close is closed here; libmicrohttpd allows no sleepers then. */
 	MHD_stop_daemon(server->daemon);
@@ -442,6 +458,7 @@ static gh_status start_daemon(gh__http_server *server, gh_error *error)
 				 (size_t)CONNECTION_INCREMENT, MHD_OPTION_UNESCAPE_CALLBACK,
 				 leave_escaped, NULL, MHD_OPTION_URI_LOG_CALLBACK, on_target,
 				 server, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
+				 MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
 				 MHD_OPTION_END);
 	if (!server->daemon)
 		return gh__fail(error, GH_EIO, "http: libmicrohttpd does not start");

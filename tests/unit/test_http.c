@@ -245,6 +245,7 @@ static const gh__http_route routes[] = {
 	{ "GET", "/later", keep },
 	{ "POST", "/later", keep },
 	{ "GET", "/stream", stream },
+	{ "HEAD", "/stream", stream },
 	{ "GET", "/refuse", refuse },
 };
 
@@ -735,6 +736,58 @@ START_TEST(idle_connections_are_closed)
 }
 END_TEST
 
+START_TEST(connections_are_counted)
+{
+	fixture f;
+
+	start_with(&f, (gh__http_server_options){ .connections_max = 2 });
+	int first = dial(f.server), second = dial(f.server);
+	say(first, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+	gh__free(hear(first, "hello"));
+	say(second, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+	gh__free(hear(second, "hello"));
+	int third = dial(f.server); /* waits in the kernel's queue */
+	say(third, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+	struct pollfd readable = { third, POLLIN, 0 };
+	ck_assert_int_eq(poll(&readable, 1, 200), 0);
+	close(first);
+	char *answer = hear(third, "hello");
+	assert_has(answer, "hello");
+	gh__free(answer);
+	close(second);
+	close(third);
+	stop(&f);
+}
+END_TEST
+
+START_TEST(memory_may_run_out)
+{
+	static const char request[] = "POST /echo?q=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n"
+				      "Connection: close\r\n\r\nabc";
+	fixture f;
+	int answered = 0;
+
+	start(&f);
+	for (size_t k = 1; k <= 60; k++) {
+		char answer[4096];
+		int fd = dial(f.server);
+
+		gh__alloc_fail_at(k);
+		say(fd, request);
+		ssize_t got = recv(fd, answer, sizeof answer, MSG_WAITALL);
+		gh__alloc_fail_at(0);
+		close(fd);
+		answered += got > 0;
+		ck_assert_int_eq(flag_get(&f.holding), 0);
+	}
+	ck_assert_int_ge(answered, 10); /* a request makes far fewer than 50 allocations */
+	ck_assert_int_lt(answered, 60);
+	assert_answer(f.server, request, "HTTP/1.1 200 ", "\"body\":\"abc\"");
+	ck_assert_uint_eq(gh__http_server_active(f.server), 0);
+	stop(&f);
+}
+END_TEST
+
 /* Clients that leave. */
 
 START_TEST(a_client_that_leaves_is_noticed)
@@ -963,6 +1016,17 @@ START_TEST(a_head_goes_out_before_the_first_piece)
 	close(fd);
 
 	/* HEAD has no body: the owner learns that nobody listens. */
+	fd = dial(f.server);
+	say(fd, "HEAD /stream HTTP/1.1\r\nHost: x\r\n\r\n");
+	flag_wait(&f.gone, 1);
+	ck_assert_int_eq(gh__http_stream_write(f.held[1], "three", 5), GH_ECLOSED);
+	gh__http_stream_end(f.held[1]);
+	say(fd, "GET /hello HTTP/1.1\r\nHost: x\r\n" CLOSE);
+	answer = hear(fd, NULL);
+	ck_assert_ptr_null(strstr(answer, "three"));
+	assert_has(answer, "\r\n\r\nHTTP/1.1 200 OK\r\n");
+	gh__free(answer);
+	close(fd);
 	stop(&f);
 }
 END_TEST
@@ -1402,6 +1466,38 @@ START_TEST(silence_has_a_limit)
 }
 END_TEST
 
+START_TEST(connecting_has_a_limit)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof at;
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), fds[8];
+	gh__http_client *client;
+	char url[64];
+
+	/* Nobody accepts, and once the queue of one is full nobody is let in. */
+	ck_assert_int_eq(bind(listener, (struct sockaddr *)&at, sizeof at), 0);
+	ck_assert_int_eq(listen(listener, 0), 0);
+	getsockname(listener, (struct sockaddr *)&at, &len);
+	for (size_t i = 0; i < COUNT(fds); i++) {
+		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		connect(fds[i], (struct sockaddr *)&at, sizeof at);
+	}
+	snprintf(url, sizeof url, "http://127.0.0.1:%d/", ntohs(at.sin_port));
+	gh__http_call_options call = { .url = url, .connect_timeout = 200 * MS };
+	assert_ok(gh__http_client_create(&client, error));
+	int64_t begun = gh__now();
+	assert_fails(GH_ETIMEOUT, "GET ", gh__http_fetch(client, &call, NULL, NULL, NULL, error));
+	int64_t took = gh__now() - begun;
+	ck_assert_int_ge(took, 190 * MS);
+	ck_assert_int_lt(took, 3 * GH__SECOND);
+	gh__http_client_free(client);
+	for (size_t i = 0; i < COUNT(fds); i++)
+		close(fds[i]);
+	close(listener);
+}
+END_TEST
+
 START_TEST(broken_answers_are_errors)
 {
 	static const struct {
@@ -1639,10 +1735,10 @@ START_TEST(callbacks_may_start_calls)
 	gh__http_client *client;
 
 	start(&f);
+	const char *url = url_of(f.server, "/hello");
 	assert_ok(gh__http_client_create(&client, error));
 	for (size_t i = 0; i < COUNT(chains); i++) {
-		chains[i] =
-			(chain){ .client = client, .url = url_of(f.server, "/hello"), .left = 50 };
+		chains[i] = (chain){ .client = client, .url = url, .left = 50 };
 		flag_init(&chains[i].done);
 		gh__http_call_options first = { .url = chains[i].url,
 						.on_done = call_again,
@@ -1727,6 +1823,7 @@ static void large(gh__http_request *request, void *userdata)
 	gh__free(body);
 }
 
+/* _i: the minor version of HTTP the reader speaks, so both ways to send a stream are used. */
 START_TEST(a_slow_reader_slows_the_source_down)
 {
 	static const gh__http_route source_routes[] = { { "GET", "/", large } };
@@ -1744,10 +1841,10 @@ START_TEST(a_slow_reader_slows_the_source_down)
 	};
 	assert_ok(gh__http_server_start(&front, &options, error));
 	int fd = dial(front);
-	say(fd, "GET / HTTP/1.0\r\n\r\n");
+	say(fd, _i ? "GET / HTTP/1.1\r\nHost: x\r\n" CLOSE : "GET / HTTP/1.0\r\n\r\n");
 	flag_wait(&p.refused, 1);
 	char *answer = hear(fd, NULL);
-	const char *body = strstr(answer, "\r\n\r\n") + 4;
+	const char *body = _i ? unchunk(answer) : strstr(answer, "\r\n\r\n") + 4;
 	ck_assert_uint_eq(strlen(body), PASSED);
 	for (size_t i = 0; i < PASSED; i++)
 		if (body[i] != (char)('a' + i * 7 / 64 % 26))
@@ -1777,6 +1874,8 @@ int main(void)
 	tcase_add_test(server, bodies_have_a_limit);
 	tcase_add_test(server, heads_have_a_limit);
 	tcase_add_test(server, idle_connections_are_closed);
+	tcase_add_test(server, connections_are_counted);
+	tcase_add_test(server, memory_may_run_out);
 	tcase_add_test(server, a_client_that_leaves_is_noticed);
 	tcase_add_test(server, the_gone_function_may_finish_the_request);
 	tcase_add_test(server, many_streams_keep_their_order);
@@ -1790,12 +1889,13 @@ int main(void)
 	tcase_add_test(client, fetching_sends_what_was_given);
 	tcase_add_test(client, wrong_calls_are_refused);
 	tcase_add_test(client, silence_has_a_limit);
+	tcase_add_test(client, connecting_has_a_limit);
 	tcase_add_test(client, broken_answers_are_errors);
 	tcase_add_test(client, headers_come_in_order);
 	tcase_add_test(client, calls_pause_and_go_on);
 	tcase_add_test(client, calls_are_cancelled);
 	tcase_add_test(client, callbacks_may_start_calls);
-	tcase_add_test(client, a_slow_reader_slows_the_source_down);
+	tcase_add_loop_test(client, a_slow_reader_slows_the_source_down, 0, 2);
 	suite_add_tcase(suite, client);
 	return unit_main(suite);
 }
