@@ -6,6 +6,7 @@
 
 #include "base/utf8.h"
 #include "fuzz.h"
+#include "fuzz.h"
 
 static const char conversation[] =
 	"{\"messages\": [{\"role\": \"system\", \"content\": \"S\\u00e9\"}, {\"role\": \"user\", "
