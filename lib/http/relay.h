@@ -31,9 +31,9 @@ typedef struct gh__relay_options {
 	gh__http_client *client; /* borrowed until the end */
 	const char *url;         /* copied */
 	const char *unix_path;   /* copied; NULL = TCP */
-	const char
-		*authorization;  /* copied; takes the place of the client's; "" = none; NULL = the client's */
-	bool keep_back_refusals; /* 502 and 503 are not passed on but told to end */
+	const char *
+		authorization; /* copied; takes the place of the client's; "" = none; NULL = the client's */
+	bool keep_back_refusals;               /* 502 and 503 are not passed on but told to end */
 	int64_t connect_timeout, idle_timeout; /* as in gh__http_call_options */
 	gh__relay_end_fn *end;
 	void *userdata;
