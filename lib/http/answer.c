@@ -373,19 +373,18 @@ static ssize_t read_stream(void *opaque, uint64_t position, char *to, size_t max
 
 	(void)position;
 	pthread_mutex_lock(&request->lock);
-	size_t len = outbox_take(&request->out, to, max);
-	if (request->gone || request->server->cutting) {
-		answer = MHD_CONTENT_READER_END_WITH_ERROR;
-	} else if (len) {
+	bool lost = request->gone || request->server->cutting;
+	size_t len = lost ? 0 : outbox_take(&request->out, to, max);
+	if (len) {
 		answer = (ssize_t)len;
 		drained = request->drain_wanted &&
 			  outbox_pending(&request->out) <= request->server->options.pending_max / 2;
 		if (drained)
 			request->drain_wanted = false;
+	} else if (lost || request->state == GH__HTTP_ABORTED) {
+		answer = MHD_CONTENT_READER_END_WITH_ERROR;
 	} else if (request->state == GH__HTTP_ENDED) {
 		answer = MHD_CONTENT_READER_END_OF_STREAM;
-	} else if (request->state == GH__HTTP_ABORTED) {
-		answer = MHD_CONTENT_READER_END_WITH_ERROR;
 	} else {
 		gh__http_sleep(request);
 		answer = 0;

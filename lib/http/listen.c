@@ -28,7 +28,6 @@ static gh_status tcp_address(address *out, socklen_t *len, const char *host, int
 		return gh__fail(error, GH_EINVAL, "port: %d is not between 0 and 65535", port);
 	if (!host || strcmp(host, "localhost") == 0)
 		host = "127.0.0.1";
-	memset(out, 0, sizeof *out);
 	if (inet_pton(AF_INET, host, &out->v4.sin_addr) == 1) {
 		out->v4.sin_family = AF_INET;
 		out->v4.sin_port = htons((uint16_t)port);
@@ -67,7 +66,6 @@ static gh_status clear_path(const address *at, socklen_t len, gh_error *error)
 
 static gh_status unix_address(address *out, socklen_t *len, const char *path, gh_error *error)
 {
-	memset(out, 0, sizeof *out);
 	if (*path == '\0' || strlen(path) >= sizeof out->local.sun_path)
 		return gh__fail(error, GH_EINVAL, "unix_path: \"%s\" must have 1 to %zu bytes",
 				path, sizeof out->local.sun_path - 1);
@@ -79,7 +77,7 @@ static gh_status unix_address(address *out, socklen_t *len, const char *path, gh
 
 static int bound_port(int fd)
 {
-	address at;
+	address at = { 0 };
 	socklen_t len = sizeof at;
 
 	if (getsockname(fd, &at.any, &len) != 0)
@@ -91,8 +89,8 @@ gh_status gh__http_listen(gh__http_server *server, gh_error *error)
 {
 	const gh__http_server_options *options = &server->options;
 	const char *path = options->unix_path;
-	address at;
-	socklen_t len;
+	address at = { 0 };
+	socklen_t len = 0;
 	int on = 1;
 	gh_status status = path ? unix_address(&at, &len, path, error)
 				: tcp_address(&at, &len, options->host, options->port, error);

@@ -2,14 +2,13 @@
 
 #include <inttypes.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "base/error.h"
 
-#define PATH_BYTES 8192
-#define ABOVE_MAX  64 /* no tree of ours is deeper */
+#define TEXT_BYTES (1u << 20) /* before the error cuts it to its own size */
+#define ABOVE_MAX  64         /* no tree of ours is deeper */
 
 static const char *kind(const json_t *value)
 {
@@ -66,43 +65,23 @@ static void append_path(gh__buf *out, const gh__json_reader *r, const char *key)
 		gh__buf_append_str(out, ": ");
 }
 
-static gh_status record(gh__json_reader *r, gh_status status, const char *key, const char *format,
-			va_list args)
+gh_status gh__json_fail(gh__json_reader *r, const char *key, const char *format, ...)
 {
-	char message[256];
-	gh__buf path;
+	gh__buf text = GH__BUF_INIT(TEXT_BYTES);
+	va_list args;
 
 	if (r->status != GH_OK)
 		return r->status;
-	vsnprintf(message, sizeof message, format, args);
-	gh__buf_init(&path, PATH_BYTES);
-	append_path(&path, r, key);
-	gh__fail(r->error, status, "%s%s", gh__buf_str(&path), message);
-	gh__buf_free(&path);
+	append_path(&text, r, key);
+	va_start(args, format);
+	gh__buf_vprintf(&text, format, args);
+	va_end(args);
+	gh__fail(r->error, GH_EINVAL, "%s", gh__buf_str(&text));
+	gh__buf_free(&text);
 	for (; r; r = r->above)
 		if (r->status == GH_OK)
-			r->status = status;
-	return status;
-}
-
-gh_status gh__json_fail(gh__json_reader *r, const char *key, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	gh_status status = record(r, GH_EINVAL, key, format, args);
-	va_end(args);
-	return status;
-}
-
-gh_status gh__json_refuse(gh__json_reader *r, const char *key, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	gh_status status = record(r, GH_ENOTSUP, key, format, args);
-	va_end(args);
-	return status;
+			r->status = GH_EINVAL;
+	return GH_EINVAL;
 }
 
 void gh__json_root(gh__json_reader *out, const json_t *value, const char *name, gh_error *error)

@@ -83,7 +83,7 @@ static gh_status keep_key(level *top, const gh__pull *pull, bool unique, gh_erro
 
 static gh_status build(json_t **root, gh__pull *pull, bool unique, gh_error *error)
 {
-	level levels[GH__PULL_DEPTH + 1];
+	level levels[GH__PULL_DEPTH] = { { NULL, NULL, 0 } };
 	size_t depth = 0, values = 0;
 	gh_status status = GH_OK;
 
