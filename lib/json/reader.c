@@ -65,23 +65,41 @@ static void append_path(gh__buf *out, const gh__json_reader *r, const char *key)
 		gh__buf_append_str(out, ": ");
 }
 
-gh_status gh__json_fail(gh__json_reader *r, const char *key, const char *format, ...)
+static gh_status record(gh__json_reader *r, gh_status status, const char *key, const char *format,
+			va_list args)
 {
 	gh__buf text = GH__BUF_INIT(TEXT_BYTES);
-	va_list args;
 
 	if (r->status != GH_OK)
 		return r->status;
 	append_path(&text, r, key);
-	va_start(args, format);
 	gh__buf_vprintf(&text, format, args);
-	va_end(args);
-	gh__fail(r->error, GH_EINVAL, "%s", gh__buf_str(&text));
+	gh__fail(r->error, status, "%s", gh__buf_str(&text));
 	gh__buf_free(&text);
 	for (; r; r = r->above)
 		if (r->status == GH_OK)
-			r->status = GH_EINVAL;
-	return GH_EINVAL;
+			r->status = status;
+	return status;
+}
+
+gh_status gh__json_fail(gh__json_reader *r, const char *key, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	gh_status status = record(r, GH_EINVAL, key, format, args);
+	va_end(args);
+	return status;
+}
+
+gh_status gh__json_refuse(gh__json_reader *r, const char *key, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	gh_status status = record(r, GH_ENOTSUP, key, format, args);
+	va_end(args);
+	return status;
 }
 
 void gh__json_root(gh__json_reader *out, const json_t *value, const char *name, gh_error *error)

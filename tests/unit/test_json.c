@@ -581,6 +581,11 @@ START_TEST(readers_tell_the_path)
 	error = (gh_error)GH_ERROR_INIT;
 	gh__json_root(&root, NULL, NULL, &error);
 	ck_assert_str_eq(error.text, "expected an object, got nothing");
+	error = (gh_error)GH_ERROR_INIT;
+	gh__json_root(&root, tree, NULL, &error);
+	ck_assert_int_eq(gh__json_refuse(&root, "r", "only %d", 2), GH_ENOTSUP);
+	ck_assert_str_eq(error.text, "r: only 2");
+	ck_assert_int_eq(gh__json_reader_status(&root), GH_ENOTSUP);
 	gh__json_root(&root, tree, NULL, NULL); /* errors nobody wants */
 	ck_assert(!gh__json_int(&root, "s", 0, 1, &i));
 	json_decref(tree);
