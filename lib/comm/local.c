@@ -12,7 +12,7 @@
 
 enum {
 	RANKS_MAX = 1024,
-	SPIN = 2000 /* looks before a waiting rank goes to sleep: some ten microseconds */
+	SPIN = 500 /* looks before a waiting rank goes to sleep: some ten microseconds */
 };
 
 /* What a rank shows to the others between the two barriers of a collective. */

@@ -1,4 +1,3 @@
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -7,9 +6,7 @@
 #include "device/float.h"
 #include "device/quantise.h"
 #include "model/arena.h"
-#include "model/weights.h"
-
-enum { PIECE = 4 << 20 }; /* bytes that are read at once, about */
+#include "model/pieces.h"
 
 typedef struct resident {
 	gh__arena arena;
@@ -18,17 +15,10 @@ typedef struct resident {
 	gh__layer_weights *layer; /* [layers.count] */
 } resident;
 
-/* Rows of a tensor that a rank holds, and where they stand in its fused matrix. */
-typedef struct part {
-	gh__slot slot;
-	gh_span rows;
-	int64_t at;
-} part;
-
 typedef struct fused {
 	gh__kernel *kernel;
 	int count;
-	part parts[3];
+	gh__part parts[3];
 	int64_t n, k; /* of the rank's matrix */
 } fused;
 
@@ -45,7 +35,7 @@ static fused fuse(gh__kernel *kernel, int64_t k, int count, const gh__slot *slot
 	fused f = { .kernel = kernel, .count = count, .k = k };
 
 	for (int i = 0; i < count; i++) {
-		f.parts[i] = (part){ slots[i], rows[i], f.n };
+		f.parts[i] = (gh__part){ slots[i], rows[i], f.n };
 		f.n += rows[i].count;
 	}
 	return f;
@@ -146,119 +136,12 @@ static void lay_out(resident *r, const gh__load *load)
 	}
 }
 
-/* ---- reading ---- */
-
 static int64_t least(int64_t a, int64_t b)
 {
 	return a < b ? a : b;
 }
 
-static int64_t piece_rows(int64_t columns)
-{
-	int64_t rows = PIECE / (columns * 4);
-
-	return rows > 0 ? rows : 1;
-}
-
-static void report(const gh__load *load, int64_t elements)
-{
-	gh__load_progress *p = load->progress;
-	long long done = atomic_fetch_add(&p->done, elements) + elements;
-
-	if (p->fn != NULL && load->plan->stage == 0 && load->plan->tensor_rank == 0)
-		p->fn((double)done / (double)p->total, "weights", p->userdata);
-}
-
-/*
- * Rows [row, row + rows) in the activations' type. raw has room for them in any type. The type's
- * range may be smaller than the checkpoint's: what does not fit is an error, never an infinity.
- */
-static gh_status read_rows(const gh__load *load, const gh__tensor *t, int64_t row, int64_t rows,
-			   void *raw, void *dst, float *absmax, gh_error *error)
-{
-	gh_dtype stored = gh__reader_dtype(load->reader, t), act = load->numerics->act;
-	size_t count = (size_t)(rows * t->columns);
-	gh_status status;
-
-	status = gh__reader_rows(load->reader, t, row, rows, stored == act ? dst : raw, error);
-	if (status != GH_OK)
-		return status;
-	if (stored != act)
-		gh__convert(dst, act, raw, stored, count);
-	*absmax = gh__absmax(dst, act, count);
-	if (!(*absmax <= FLT_MAX))
-		return gh__fail(error, GH_ENUMERIC, "%s in %s: a value that is not finite as %s",
-				t->name, gh__reader_file(load->reader, t), gh_dtype_name(act));
-	report(load, (int64_t)count);
-	return GH_OK;
-}
-
-/* A vector, or a part of one, to the device. */
-static gh_status load_vector(const gh__load *load, gh__slot slot, int32_t layer, gh_span rows,
-			     const void *dst, int64_t at, gh_error *error)
-{
-	size_t element = gh_dtype_size(load->numerics->act);
-	char *raw = gh__malloc((size_t)rows.count * 8);
-	gh__tensor t;
-	float absmax;
-	gh_status status;
-
-	if (raw == NULL)
-		return gh__fail_nomem(error);
-	gh__tensor_describe(&t, load->desc, slot, layer);
-	status = read_rows(load, &t, rows.first, rows.count, raw, raw + (size_t)rows.count * 4,
-			   &absmax, error);
-	if (status == GH_OK)
-		status = load->device->table->upload(load->device->self,
-						     (char *)(uintptr_t)dst + (size_t)at * element,
-						     raw + (size_t)rows.count * 4,
-						     (size_t)rows.count * element,
-						     load->device->stream, error);
-	gh__free(raw);
-	return status;
-}
-
-static gh_status load_whole_vector(const gh__load *load, gh__slot slot, int32_t layer,
-				   const void *dst, gh_error *error)
-{
-	gh__tensor t;
-
-	if (!gh__tensor_describe(&t, load->desc, slot, layer))
-		return GH_OK;
-	return load_vector(load, slot, layer, (gh_span){ 0, t.rows }, dst, 0, error);
-}
-
-/* What is done with each piece of rows as it comes. */
-typedef gh_status piece_fn(void *arg, const gh__load *load, const void *rows, int64_t at,
-			   int64_t count, gh_error *error);
-
-static gh_status each_piece(const gh__load *load, const part *p, int32_t layer, piece_fn *fn,
-			    void *arg, gh_error *error)
-{
-	gh__tensor t;
-	gh_status status = GH_OK;
-	int64_t step;
-	char *raw;
-
-	gh__tensor_describe(&t, load->desc, p->slot, layer);
-	step = least(piece_rows(t.columns), p->rows.count);
-	raw = gh__malloc((size_t)(step * t.columns) * 8);
-	if (raw == NULL)
-		return gh__fail_nomem(error);
-	for (int64_t i = 0; i < p->rows.count && status == GH_OK; i += step) {
-		int64_t rows = least(step, p->rows.count - i);
-		char *piece = raw + (size_t)(step * t.columns) * 4;
-		float absmax;
-
-		status = read_rows(load, &t, p->rows.first + i, rows, raw, piece, &absmax, error);
-		if (status == GH_OK)
-			status = fn(arg, load, piece, p->at + i, rows, error);
-	}
-	gh__free(raw);
-	return status;
-}
-
-/* ---- matrices held as the activations ---- */
+/* ---- what is held as the activations ---- */
 
 typedef struct target {
 	gh__kernel *kernel;
@@ -286,6 +169,19 @@ static gh_status upload_piece(void *arg, const gh__load *load, const void *rows,
 					   (size_t)count * width, load->device->stream, error);
 }
 
+/* A whole vector; nothing where the model has none. */
+static gh_status load_vector(const gh__load *load, gh__slot slot, int32_t layer, const void *dst,
+			     gh_error *error)
+{
+	target to = { NULL, dst, 1 };
+	gh__tensor t;
+
+	if (!gh__tensor_describe(&t, load->desc, slot, layer))
+		return GH_OK;
+	return gh__piece_each(load, &(gh__part){ slot, { 0, t.rows }, 0 }, layer, upload_piece, &to,
+			      error);
+}
+
 static gh_status load_plain(const gh__load *load, const fused *f, int32_t layer,
 			    const gh__matrix *out, gh_error *error)
 {
@@ -293,7 +189,7 @@ static gh_status load_plain(const gh__load *load, const fused *f, int32_t layer,
 	gh_status status = GH_OK;
 
 	for (int i = 0; i < f->count && status == GH_OK; i++)
-		status = each_piece(load, &f->parts[i], layer, pack_piece, &to, error);
+		status = gh__piece_each(load, &f->parts[i], layer, pack_piece, &to, error);
 	return status;
 }
 
@@ -312,7 +208,7 @@ static gh_status read_fused(const gh__load *load, const fused *f, int32_t layer,
 			    float *absmax, gh_error *error)
 {
 	size_t width = (size_t)f->k * gh_dtype_size(load->numerics->act);
-	int64_t step = least(piece_rows(f->k), f->n);
+	int64_t step = gh__piece_rows(f->k, f->n);
 	void *raw = gh__malloc((size_t)(step * f->k) * 4);
 	gh_status status = GH_OK;
 
@@ -320,16 +216,16 @@ static gh_status read_fused(const gh__load *load, const fused *f, int32_t layer,
 		return gh__fail_nomem(error);
 	*absmax = 0.0F;
 	for (int i = 0; i < f->count; i++) {
-		const part *p = &f->parts[i];
+		const gh__part *p = &f->parts[i];
 		gh__tensor t;
 
 		gh__tensor_describe(&t, load->desc, p->slot, layer);
 		for (int64_t row = 0; row < p->rows.count && status == GH_OK; row += step) {
 			float most = 0.0F;
 
-			status = read_rows(load, &t, p->rows.first + row,
-					   least(step, p->rows.count - row), raw,
-					   dst + (size_t)(p->at + row) * width, &most, error);
+			status = gh__piece_read(load, &t, p->rows.first + row,
+						least(step, p->rows.count - row), raw,
+						dst + (size_t)(p->at + row) * width, &most, error);
 			*absmax = fmaxf(*absmax, most);
 		}
 	}
@@ -341,7 +237,7 @@ static gh_status load_quantised(const gh__load *load, const fused *f, int32_t la
 				const gh__matrix *out, gh_error *error)
 {
 	size_t width = (size_t)f->k * gh_dtype_size(load->numerics->act);
-	int64_t step = least(piece_rows(f->k), f->n);
+	int64_t step = gh__piece_rows(f->k, f->n);
 	char *plain = gh__malloc((size_t)f->n * width);
 	uint8_t *codes = gh__malloc((size_t)(step * f->k));
 	float *scales = gh__malloc((size_t)f->n * sizeof *scales);
@@ -376,10 +272,10 @@ out:
 
 /* ---- matrices that the checkpoint holds in e4m3 ---- */
 
-static gh_status load_stored_part(const gh__load *load, const fused *f, const part *p,
+static gh_status load_stored_part(const gh__load *load, const fused *f, const gh__part *p,
 				  int32_t layer, const gh__matrix *out, gh_error *error)
 {
-	int64_t step = least(piece_rows(f->k), p->rows.count);
+	int64_t step = gh__piece_rows(f->k, p->rows.count);
 	uint8_t *codes = gh__malloc((size_t)(step * f->k));
 	float *scales = gh__malloc((size_t)p->rows.count * sizeof *scales);
 	gh_status status = GH_OK;
@@ -401,7 +297,7 @@ static gh_status load_stored_part(const gh__load *load, const fused *f, const pa
 		if (status != GH_OK)
 			gh__fail(error, status, "%s in %s: %s", t.name,
 				 gh__reader_file(load->reader, &t), bad.text);
-		report(load, rows * f->k);
+		gh__piece_report(load, rows * f->k);
 	}
 	if (status == GH_OK)
 		status = gh__reader_scales(load->reader, &t, p->rows.first, p->rows.count, scales,
@@ -436,14 +332,14 @@ static gh_status load_ends(const gh__load *load, const gh__end_weights *ends, gh
 
 	if (first_stage(plan)) {
 		target to = { NULL, ends->embed, load->desc->shape.hidden };
-		part rows = { GH__SLOT_EMBED, plan->vocab, 0 };
+		gh__part rows = { GH__SLOT_EMBED, plan->vocab, 0 };
 
-		status = each_piece(load, &rows, 0, upload_piece, &to, error);
+		status = gh__piece_each(load, &rows, 0, upload_piece, &to, error);
 	}
 	if (last_stage(plan) && status == GH_OK) {
 		fused head = head_of(load);
 
-		status = load_whole_vector(load, GH__SLOT_NORM, 0, ends->norm, error);
+		status = load_vector(load, GH__SLOT_NORM, 0, ends->norm, error);
 		if (status == GH_OK)
 			status = load_plain(load, &head, 0, &ends->head, error);
 	}
@@ -454,11 +350,11 @@ static gh_status load_bias(const gh__load *load, int32_t layer, const gh__layer_
 			   gh_error *error)
 {
 	fused bias = qkv_of(load, true);
+	target to = { NULL, w->qkv_bias, 1 };
 	gh_status status = GH_OK;
 
 	for (int i = 0; i < bias.count && status == GH_OK; i++)
-		status = load_vector(load, bias.parts[i].slot, layer, bias.parts[i].rows,
-				     w->qkv_bias, bias.parts[i].at, error);
+		status = gh__piece_each(load, &bias.parts[i], layer, upload_piece, &to, error);
 	return status;
 }
 
@@ -486,7 +382,7 @@ static gh_status load_layer(const gh__load *load, int32_t layer, gh__layer_weigh
 	gh_status status = GH_OK;
 
 	for (size_t i = 0; i < sizeof vectors / sizeof vectors[0] && status == GH_OK; i++)
-		status = load_whole_vector(load, vectors[i].slot, layer, vectors[i].dst, error);
+		status = load_vector(load, vectors[i].slot, layer, vectors[i].dst, error);
 	for (size_t i = 0; i < sizeof matrices / sizeof matrices[0] && status == GH_OK; i++)
 		status = load_matrix(load, &matrices[i].f, layer, matrices[i].out, error);
 	if (status == GH_OK && load->desc->arch->qkv_bias)

@@ -92,6 +92,8 @@ static gh_status verdict(const runner *r, gh_error *error)
 	}
 	if (failed == NULL)
 		return GH_OK;
+	if (r->ranks == 1)
+		return gh__fail(error, failed->status, "%s", failed->error.text);
 	return gh__fail(error, failed->status, "rank %d: %s", failed->rank, failed->error.text);
 }
 

@@ -41,9 +41,10 @@ typedef struct gh__runner {
 
 typedef struct gh__runner_options {
 	int32_t step_tokens, step_sequences;
-	int32_t max_length;  /* at most the model's */
-	int64_t kv_blocks;   /* 0: as many as fit */
-	double memory_share; /* of the device's memory, weights included; 0 = 0.9 */
+	int32_t max_length;  /* at most the model's; 0 = that */
+	int64_t kv_blocks;   /* 0: as many as fit, and not more than can be used (memory.h) */
+	double memory_share; /* of the device's memory, weights included; 0 = 0.9, and on a CPU,
+			      * which others use too, at most a quarter for the KV cache */
 } gh__runner_options;
 
 /* KV cache, activations and workspace of a model, allocated here and once. Borrows the model. The

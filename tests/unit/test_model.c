@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "base/error.h"
 #include "folder.h"
 #include "model/memory.h"
 #include "model_files.h"
@@ -694,6 +695,76 @@ START_TEST(overflow_is_told_with_its_layer)
 }
 END_TEST
 
+/* ---- a rank that fails ---- */
+
+typedef struct failing {
+	gh__weights inner;
+	int layer, calls; /* fail at this layer from the second call on */
+} failing;
+
+static gh_status failing_layer(void *self, int32_t layer, gh__layer_weights *out, gh_error *error)
+{
+	failing *f = self;
+
+	if (layer == f->layer && f->calls++ > 0)
+		return gh__fail(error, GH_EIO, "the disk is gone");
+	return f->inner.table->layer(f->inner.self, layer, out, error);
+}
+
+static void failing_ends(const void *self, gh__end_weights *out)
+{
+	const failing *f = self;
+
+	f->inner.table->ends(f->inner.self, out);
+}
+
+static int64_t failing_bytes(const void *self)
+{
+	(void)self;
+	return 0;
+}
+
+/* Whichever rank it is, the others are woken, the step says why, and no later one runs. */
+START_TEST(a_rank_that_fails_ends_the_step)
+{
+	static const gh__weights_table table = { .bytes = failing_bytes,
+						 .ends = failing_ends,
+						 .layer = failing_layer };
+	static const int32_t ids[] = { 1, 2, 3 };
+	static const int layouts[][2] = { { 1, 1 }, { 4, 1 }, { 1, 3 }, { 3, 2 } };
+
+	for (size_t i = 0; i < sizeof layouts / sizeof layouts[0]; i++) {
+		for (int rank = 0; rank < layouts[i][0] * layouts[i][1]; rank++) {
+			gh__runner_options limits = { .step_tokens = SESSION_TOKENS,
+						      .step_sequences = 1,
+						      .kv_blocks = SESSION_BLOCKS };
+			gh_model_options o = GH_MODEL_OPTIONS_INIT;
+			feed f = { 0, 0, 3, ids };
+			gh__weights *held;
+			failing bad;
+			session s = { 0 };
+
+			o.tensor_parallel = layouts[i][0];
+			o.pipeline_parallel = layouts[i][1];
+			assert_ok(gh_model_create(&s.model, checkpoint_folder("qwen2"), &o, error));
+			held = &s.model->rank[rank].weights;
+			bad = (failing){ .inner = *held,
+					 .layer = (int)s.model->rank[rank].plan.layers.first };
+			*held = (gh__weights){ &table, &bad };
+			assert_ok(gh__model_runner(&s.runner, s.model, &limits, error));
+			assert_ok(session_try(&s, &f, 1, NULL, NULL, error));
+			assert_fails(GH_EIO, "the disk is gone",
+				     session_try(&s, &f, 1, NULL, NULL, error));
+			assert_fails(GH_ESTATE, "earlier",
+				     session_try(&s, &f, 1, NULL, NULL, error));
+			s.runner.table->free(s.runner.self);
+			*held = bad.inner;
+			gh_model_free(s.model);
+		}
+	}
+}
+END_TEST
+
 /* ---- no memory ---- */
 
 START_TEST(no_memory_is_no_crash)
@@ -749,6 +820,7 @@ int main(void)
 	tcase_add_test(tests, steps_are_checked);
 	tcase_add_test(tests, many_logit_rows);
 	tcase_add_test(tests, overflow_is_told_with_its_layer);
+	tcase_add_test(tests, a_rank_that_fails_ends_the_step);
 	tcase_add_test(tests, no_memory_is_no_crash);
 	suite_add_tcase(suite, tests);
 	return unit_main(suite);

@@ -196,7 +196,7 @@ START_TEST(a_file_that_shrinks_is_an_error)
 	for (size_t i = 0; i < 3; i++) {
 		for (size_t j = 0; j < 2; j++) {
 			gh_model_options o = GH_MODEL_OPTIONS_INIT;
-			cutter c = { .at = 0.2 };
+			cutter c = { .at = 0.02 };
 
 			files_write(&files);
 			o.tensor_parallel = layouts[i][0];
