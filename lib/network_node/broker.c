@@ -20,8 +20,15 @@ struct gh__broker {
 	pthread_t thread;
 	gh__entry *entries;
 	size_t count;
+	bool news; /* something came in since the thread's last pass began */
 	bool closing;
 };
+
+static void tell(gh__broker *broker)
+{
+	broker->news = true;
+	pthread_cond_signal(&broker->wake);
+}
 
 /* ---- entries; with the lock held ---- */
 
@@ -86,7 +93,7 @@ static void on_answer(const gh__http_answer *answer, gh_status status, const gh_
 	if (status != GH_OK)
 		snprintf(t->ask->problem, sizeof t->ask->problem, "%s", error->text);
 	t->ask->done = true;
-	pthread_cond_signal(&broker->wake);
+	tell(broker);
 	entry_release(t->entry);
 	pthread_mutex_unlock(&broker->lock);
 	gh__free(t);
@@ -188,9 +195,11 @@ static void run(void *arg)
 
 	pthread_mutex_lock(&broker->lock);
 	while (!broker->closing) {
-		int64_t next = pass(broker);
+		int64_t next;
 
-		if (!broker->closing && next > gh__now())
+		broker->news = false;
+		next = pass(broker); /* unlocks meanwhile: answers may have come in */
+		while (!broker->closing && !broker->news && gh__now() < next)
 			gh__cond_wait_until(&broker->wake, &broker->lock, next);
 	}
 	pthread_mutex_unlock(&broker->lock);
@@ -222,7 +231,7 @@ void gh__broker_stop(gh__broker *broker)
 {
 	pthread_mutex_lock(&broker->lock);
 	broker->closing = true;
-	pthread_cond_signal(&broker->wake);
+	tell(broker);
 	pthread_mutex_unlock(&broker->lock);
 	pthread_join(broker->thread, NULL);
 }
@@ -290,7 +299,7 @@ gh_status gh__broker_put(gh__broker *broker, const gh_node *node, gh_error *erro
 		update(entry, copy);
 	else
 		status = add(broker, copy, error);
-	pthread_cond_signal(&broker->wake);
+	tell(broker);
 	pthread_mutex_unlock(&broker->lock);
 	if (status != GH_OK)
 		gh__free(copy);
@@ -494,7 +503,7 @@ void gh__lease_return(gh__lease *lease, bool failed)
 	entry->locks--;
 	if (failed) {
 		entry->next_look = 0;
-		pthread_cond_signal(&broker->wake);
+		tell(broker);
 	}
 	pthread_mutex_unlock(&broker->lock);
 }
