@@ -1,0 +1,198 @@
+#include "inference_node/inference_node.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/options.h"
+
+enum { INSTANCES_MAX = 128, START_SECONDS = 1200, DRAIN_SECONDS = 2, BODY_MAX = 128 << 20 };
+
+static gh_status check(const gh_inference_node_options *options, gh_error *error)
+{
+	if (options->port < -1 || options->port > 65535)
+		return gh__fail(error, GH_EINVAL, "port: expected 1 to 65535 (-1: any), got %d",
+				(int)options->port);
+	if (options->inference_port < -1 || options->inference_port > 65535)
+		return gh__fail(error, GH_EINVAL,
+				"inference_port: expected 1 to 65535 (-1: any), got %d",
+				(int)options->inference_port);
+	if (options->gpus < 0 || options->instances_max < 0 || options->start_seconds < 0)
+		return gh__fail(error, GH_EINVAL,
+				"gpus, instances_max, start_seconds: expected 0 or more, got %d, "
+				"%d, %d",
+				(int)options->gpus, (int)options->instances_max,
+				(int)options->start_seconds);
+	return GH_OK;
+}
+
+/* GPUs as the driver shows them; of these, those that we were restricted to. */
+static int32_t count_gpus(void)
+{
+	const char *visible = getenv("CUDA_VISIBLE_DEVICES");
+	char path[32];
+	int32_t n = 0, listed = 0;
+
+	for (n = 0; n < 1024; n++) {
+		snprintf(path, sizeof path, "/dev/nvidia%d", (int)n);
+		if (access(path, F_OK) != 0)
+			break;
+	}
+	if (!n || !visible)
+		return n;
+	for (listed = visible[0] != '\0'; *visible; visible++)
+		listed += *visible == ',';
+	return listed < n ? listed : n;
+}
+
+static gh_status make_runtime_dir(gh_inference_node *node, const char *given, gh_error *error)
+{
+	char made[] = "/tmp/gonkahost-XXXXXX";
+
+	if (given) {
+		node->runtime_dir = gh__strdup(given);
+		if (node->runtime_dir && mkdir(given, 0700) < 0 && errno != EEXIST)
+			return gh__fail_errno(error, GH_EIO, errno, "%s", given);
+	} else {
+		if (!mkdtemp(made))
+			return gh__fail_errno(error, GH_EIO, errno, "%s", made);
+		node->runtime_dir = gh__strdup(made);
+		node->own_runtime_dir = true;
+	}
+	if (!node->runtime_dir)
+		return gh__fail_nomem(error);
+	if (strlen(node->runtime_dir) > 80)
+		return gh__fail(
+			error, GH_EINVAL,
+			"runtime_dir: expected at most 80 bytes, since sockets go there: %s",
+			node->runtime_dir);
+	return GH_OK;
+}
+
+static gh_status start_supervisor(gh_inference_node *node, const gh_inference_node_options *given,
+				  gh_error *error)
+{
+	gh__supervisor_options options = { 0 };
+	char self[PATH_MAX] = "";
+
+	if (!given->program && readlink("/proc/self/exe", self, sizeof self - 1) < 0)
+		return gh__fail_errno(error, GH_EIO, errno, "/proc/self/exe");
+	options.program = given->program ? given->program : self;
+	options.runtime_dir = node->runtime_dir;
+	options.gpus = node->gpus;
+	options.instances_max = given->instances_max ? given->instances_max : INSTANCES_MAX;
+	options.start_timeout =
+		(given->start_seconds ? given->start_seconds : START_SECONDS) * GH__SECOND;
+	options.client = node->looks;
+	return gh__supervisor_create(&node->supervisor, &options, error);
+}
+
+static gh_status start_server(gh__http_server **out, gh_inference_node *node, const char *host,
+			      int32_t port, const gh__http_route *route, unsigned idle_seconds,
+			      gh_error *error)
+{
+	gh__http_server_options options = { 0 };
+
+	options.host = host ? host : "127.0.0.1";
+	options.port = port < 0 ? 0 : port;
+	options.routes = route;
+	options.route_count = 1;
+	options.userdata = node;
+	options.error_body = gh__management_error;
+	options.body_max = BODY_MAX;
+	options.idle_seconds = idle_seconds;
+	options.strip_version = true;
+	return gh__http_server_start(out, &options, error);
+}
+
+/* Drivers leave connections of the management server open: they are closed after 5 s. */
+static gh_status start_servers(gh_inference_node *node, const gh_inference_node_options *options,
+			       gh_error *error)
+{
+	static const gh__http_route management = { NULL, "/*", gh__management_handle };
+	static const gh__http_route inference = { NULL, "/*", gh__proxy_handle };
+	gh_status status =
+		start_server(&node->management, node, options->host,
+			     options->port ? options->port : 8080, &management, 5, error);
+
+	if (status == GH_OK)
+		status = start_server(&node->inference, node, options->host,
+				      options->inference_port ? options->inference_port : 5000,
+				      &inference, 300, error);
+	return status;
+}
+
+gh_status gh_inference_node_start(gh_inference_node **out, const gh_inference_node_options *given,
+				  gh_error *error)
+{
+	gh_inference_node_options options;
+	gh_inference_node *node;
+	gh_status status = gh__options_copy(&options, sizeof options, sizeof options, given, error);
+
+	if (status == GH_OK)
+		status = check(&options, error);
+	if (status != GH_OK)
+		return status;
+	node = gh__calloc(1, sizeof *node);
+	if (!node)
+		return gh__fail_nomem(error);
+	node->gpus = options.gpus ? options.gpus : count_gpus();
+	status = make_runtime_dir(node, options.runtime_dir, error);
+	if (status == GH_OK)
+		status = gh__http_client_create(&node->looks, error);
+	if (status == GH_OK)
+		status = gh__http_client_create(&node->relay, error);
+	if (status == GH_OK)
+		status = start_supervisor(node, &options, error);
+	if (status == GH_OK)
+		status = start_servers(node, &options, error);
+	if (status != GH_OK) {
+		gh_inference_node_stop(node);
+		return status;
+	}
+	*out = node;
+	return GH_OK;
+}
+
+void gh_inference_node_ports(const gh_inference_node *node, int32_t *management, int32_t *inference)
+{
+	if (management)
+		*management = gh__http_server_port(node->management);
+	if (inference)
+		*inference = gh__http_server_port(node->inference);
+}
+
+/* The workers end while the servers drain, so that a pending order to serve is answered. */
+void gh_inference_node_stop(gh_inference_node *node)
+{
+	int64_t deadline = gh__now() + DRAIN_SECONDS * GH__SECOND;
+
+	if (!node)
+		return;
+	if (node->inference)
+		gh__http_server_stop(node->inference, deadline);
+	if (node->supervisor) {
+		gh_error ignored = GH_ERROR_INIT;
+
+		if (gh__supervisor_down(node->supervisor, NULL, NULL, &ignored) != GH_OK)
+			gh__warn("inference_node", "%s", ignored.text);
+	}
+	if (node->management)
+		gh__http_server_stop(node->management, deadline + DRAIN_SECONDS * GH__SECOND);
+	gh__http_client_free(node->relay);
+	gh__supervisor_free(node->supervisor);
+	gh__http_client_free(node->looks);
+	if (node->own_runtime_dir && node->runtime_dir && rmdir(node->runtime_dir) < 0)
+		gh__warn("inference_node", "%s: %s", node->runtime_dir, strerror(errno));
+	gh__free(node->runtime_dir);
+	gh__free(node);
+}

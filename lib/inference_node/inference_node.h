@@ -1,0 +1,30 @@
+#ifndef GH_INFERENCE_NODE_INFERENCE_NODE_H
+#define GH_INFERENCE_NODE_INFERENCE_NODE_H
+
+#include <gonkahost/node.h>
+
+#include "http/client.h"
+#include "http/server.h"
+#include "inference_node/supervisor.h"
+
+/*
+ * An inference node: the management server, the inference server, and the supervisor they share.
+ */
+struct gh_inference_node {
+	gh__http_client *looks; /* at workers */
+	gh__http_client *relay; /* to workers */
+	gh__supervisor *supervisor;
+	gh__http_server *management, *inference;
+	char *runtime_dir;
+	bool own_runtime_dir; /* made by us: removed at the end */
+	int32_t gpus;
+};
+
+/* management.c: every path of the management server. */
+void gh__management_handle(gh__http_request *request, void *node);
+json_t *gh__management_error(int status, const char *message, void *userdata);
+
+/* proxy.c: to a worker and back. */
+void gh__proxy_handle(gh__http_request *request, void *node);
+
+#endif

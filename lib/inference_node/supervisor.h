@@ -1,0 +1,76 @@
+#ifndef GH_INFERENCE_NODE_SUPERVISOR_H
+#define GH_INFERENCE_NODE_SUPERVISOR_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include <gonkahost/node.h>
+
+#include "http/client.h"
+
+/*
+ * The workers of an inference node: started for one model, watched, replaced when they die or fall
+ * silent, ended. One thread does all of it; orders wait in line for it, readers see a snapshot and
+ * never wait.
+ */
+typedef struct gh__supervisor gh__supervisor;
+
+typedef struct gh__supervisor_options {
+	const char *program;     /* runs as "program serve ..." */
+	const char *runtime_dir; /* sockets of the workers */
+	int32_t gpus;            /* 0: none; the ranks are then threads of one worker */
+	int32_t instances_max;
+	int64_t start_timeout;
+	gh__http_client *client; /* borrowed */
+} gh__supervisor_options;
+
+gh_status gh__supervisor_create(gh__supervisor **out, const gh__supervisor_options *options,
+				gh_error *error);
+void gh__supervisor_free(gh__supervisor *supervisor); /* ends the workers */
+
+/* Called once, on the supervisor's thread. message: why it did not come up; NULL: it did. */
+typedef void gh__supervisor_done_fn(const char *message, void *userdata);
+
+/*
+ * Serve a model with these arguments, in place of what runs: an earlier order that is still under
+ * way ends with a message. done NULL: nobody waits. Copies.
+ */
+gh_status gh__supervisor_up(gh__supervisor *supervisor, const char *model, const char *dtype,
+			    const json_t *args, gh__supervisor_done_fn *done, void *userdata,
+			    gh_error *error);
+
+/* End all workers; done is called when they are gone. An order under way ends at once. */
+gh_status gh__supervisor_down(gh__supervisor *supervisor, gh__supervisor_done_fn *done,
+			      void *userdata, gh_error *error);
+
+/* ---- snapshots; any thread ---- */
+typedef struct gh__supervisor_state {
+	bool ever_up;  /* some order to serve was given since the start */
+	bool active;   /* workers exist, loading ones included */
+	bool starting; /* an order to serve is under way */
+	bool healthy;  /* at least one worker is ready */
+	int workers, ready;
+	double elapsed;         /* seconds since the order; negative: there was none */
+	char model[256];        /* "" when not active */
+	char problem[256];      /* why the last order failed, or why a worker was replaced */
+	bool failed, cancelled; /* how the last order ended */
+	double progress;        /* of loading, 0 to 1 */
+} gh__supervisor_state;
+
+void gh__supervisor_state_get(gh__supervisor *supervisor, gh__supervisor_state *out);
+json_t *gh__supervisor_args(gh__supervisor *supervisor); /* of the model; a new reference or NULL */
+
+/*
+ * A ready worker with the fewest requests on it; of equals the first. Counts one more on it until it
+ * is released, whether or not it lives on. false: none is ready.
+ */
+typedef struct gh__worker_lease {
+	uint64_t generation;
+	int index;
+	char socket[108];
+} gh__worker_lease;
+bool gh__supervisor_lease(gh__supervisor *supervisor, gh__worker_lease *out);
+/* failed: it did not answer; it is looked at again at once. */
+void gh__supervisor_release(gh__supervisor *supervisor, const gh__worker_lease *lease, bool failed);
+
+#endif

@@ -1,0 +1,473 @@
+#include "unit.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <gonkahost/node.h>
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "http/client.h"
+#include "json/json.h"
+
+/*
+ * An inference node over workers that do as they are told (fake_worker.c).
+ */
+
+enum { PATIENCE = 30 };
+
+static gh_inference_node *node;
+static gh__http_client *client;
+static int32_t management, inference;
+
+static void start_node(int32_t gpus)
+{
+	gh_inference_node_options options = GH_INFERENCE_NODE_OPTIONS_INIT;
+
+	options.program = GH_FAKE_WORKER;
+	options.port = options.inference_port = -1;
+	options.gpus = gpus;
+	assert_ok(gh_inference_node_start(&node, &options, error));
+	gh_inference_node_ports(node, &management, &inference);
+}
+
+static void setup(void)
+{
+	assert_ok(gh__http_client_create(&client, error));
+	start_node(0);
+}
+
+static void teardown(void)
+{
+	gh_inference_node_stop(node);
+	gh__http_client_free(client);
+}
+
+/* Content-Type is left out when type is NULL, as network nodes do. */
+static char *call(int port, const char *method, const char *path, const char *type,
+		  const char *body, int *status)
+{
+	char url[512], header[128];
+	const char *headers[] = { header, "X-Other: kept", NULL };
+	gh__http_call_options options = { 0 };
+	char *answer = NULL;
+	size_t len;
+
+	snprintf(url, sizeof url, "http://127.0.0.1:%d%s", port, path);
+	snprintf(header, sizeof header, "Content-Type:%s%s", type ? " " : "", type ? type : "");
+	options.method = method;
+	options.url = url;
+	options.headers = headers;
+	options.body = body;
+	options.body_len = body ? strlen(body) : 0;
+	options.total_timeout = PATIENCE * GH__SECOND;
+	assert_ok(gh__http_fetch(client, &options, status, &answer, &len, error));
+	return answer;
+}
+
+static void expect(int port, const char *method, const char *path, const char *type,
+		   const char *body, int status, const char *answer)
+{
+	int got;
+	char *text = call(port, method, path, type, body, &got);
+
+	ck_assert_msg(got == status && strcmp(text, answer) == 0, "%s %s: %d %s, not %d %s", method,
+		      path, got, text, status, answer);
+	gh__free(text);
+}
+
+static void expect_part(int port, const char *method, const char *path, const char *body,
+			int status, const char *part)
+{
+	int got;
+	char *text = call(port, method, path, NULL, body, &got);
+
+	ck_assert_msg(got == status && strstr(text, part), "%s %s: %d %s, not %d ...%s...", method,
+		      path, got, text, status, part);
+	gh__free(text);
+}
+
+static void await_part(int port, const char *path, int status, const char *part)
+{
+	int64_t deadline = gh__now() + PATIENCE * GH__SECOND;
+	char last[512] = "";
+	int got = 0;
+
+	while (gh__now() < deadline) {
+		char *text = call(port, "GET", path, NULL, NULL, &got);
+		bool there = got == status && strstr(text, part);
+
+		snprintf(last, sizeof last, "%s", text);
+		gh__free(text);
+		if (there)
+			return;
+		gh__sleep(10 * GH__MILLISECOND);
+	}
+	ck_abort_msg("%s: %d %s, not %d ...%s...", path, got, last, status, part);
+}
+
+#define UP(model) "{\"model\":\"" model "\",\"dtype\":\"float16\",\"additional_args\":[]}"
+#define OK        "{\"status\":\"OK\"}"
+
+static void up(void)
+{
+	expect(management, "POST", "/api/v1/inference/up", NULL, UP("m"), 200, OK);
+}
+
+START_TEST(stopped_node)
+{
+	expect(management, "GET", "/api/v1/state", NULL, NULL, 200, "{\"state\":\"STOPPED\"}");
+	expect(management, "GET", "/v3.0.8/api/v1/state/", NULL, NULL, 200,
+	       "{\"state\":\"STOPPED\"}");
+	expect(management, "POST", "/api/v1/stop", "text/plain", "ignored", 200, OK);
+	expect(management, "POST", "/api/v1/inference/down", NULL, NULL, 200, OK);
+	expect(management, "GET", "/v1/models", NULL, NULL, 503, "No vLLM backend available");
+	expect(inference, "GET", "/health", NULL, NULL, 503, "No vLLM backend available");
+	expect(inference, "GET", "/v3.0.8/anything", NULL, NULL, 503, "No vLLM backend available");
+	expect_part(management, "GET", "/health", NULL, 200, "{\"status\":\"healthy\"");
+	expect(management, "GET", "/readyz", NULL, NULL, 200, "{\"ready\":true}");
+	expect(management, "GET", "/api/v1/inference/up/status", NULL, NULL, 200,
+	       "{\"status\":\"not_started\",\"is_starting\":false,\"is_running\":false,"
+	       "\"elapsed_seconds\":null,\"error\":null}");
+}
+END_TEST
+
+START_TEST(routing)
+{
+	expect(management, "GET", "/api/v1/stop", NULL, NULL, 405,
+	       "{\"detail\":\"Method Not Allowed\"}");
+	expect(management, "POST", "/api/v1/state", NULL, NULL, 405,
+	       "{\"detail\":\"Method Not Allowed\"}");
+	expect(management, "OPTIONS", "/api/v1/state", NULL, NULL, 405,
+	       "{\"detail\":\"Method Not Allowed\"}");
+	expect(management, "GET", "/api/v1/nothing", NULL, NULL, 404, "{\"detail\":\"Not Found\"}");
+	expect(management, "GET", "/", NULL, NULL, 404, "{\"detail\":\"Not Found\"}");
+}
+END_TEST
+
+START_TEST(bodies)
+{
+	static const char path[] = "/api/v1/inference/up";
+	static const struct {
+		const char *type, *body, *answer;
+	} cases[] = {
+		{ "application/json", "{\"model\":\"m\"}",
+		  "{\"detail\":[{\"type\":\"missing\",\"loc\":[\"body\",\"dtype\"],\"msg\":\"Field "
+		  "required\",\"input\":{\"model\":\"m\"}}]}" },
+		{ NULL, "{\"model\":\"m\"",
+		  "{\"detail\":[{\"type\":\"json_invalid\",\"loc\":[\"body\",12],\"msg\":\"JSON "
+		  "decode "
+		  "error\",\"input\":{},\"ctx\":{\"error\":\"Expecting ',' delimiter\"}}]}" },
+		{ "application/x-www-form-urlencoded", "{\"a\":1}",
+		  "{\"detail\":[{\"type\":\"model_attributes_type\",\"loc\":[\"body\"],\"msg\":"
+		  "\"Input "
+		  "should be a valid dictionary or object to extract fields from\",\"input\":"
+		  "\"{\\\"a\\\":1}\"}]}" },
+		{ NULL, NULL,
+		  "{\"detail\":[{\"type\":\"missing\",\"loc\":[\"body\"],\"msg\":\"Field "
+		  "required\","
+		  "\"input\":null}]}" },
+		{ "application/merge-patch+json", "[1]",
+		  "{\"detail\":[{\"type\":\"model_attributes_type\",\"loc\":[\"body\"],\"msg\":"
+		  "\"Input "
+		  "should be a valid dictionary or object to extract fields "
+		  "from\",\"input\":[1]}]}" },
+		{ NULL, "{\"model\":5,\"dtype\":null,\"additional_args\":[\"a\",1]}",
+		  "{\"detail\":[{\"type\":\"string_type\",\"loc\":[\"body\",\"model\"],\"msg\":"
+		  "\"Input "
+		  "should be a valid "
+		  "string\",\"input\":5},{\"type\":\"string_type\",\"loc\":[\"body\","
+		  "\"dtype\"],\"msg\":\"Input should be a valid string\",\"input\":null},{\"type\":"
+		  "\"string_type\",\"loc\":[\"body\",\"additional_args\",1],\"msg\":\"Input should "
+		  "be a "
+		  "valid string\",\"input\":1}]}" },
+		{ NULL, "{\"model\":\"m\",\"dtype\":\"auto\",\"additional_args\":{}}",
+		  "{\"detail\":[{\"type\":\"list_type\",\"loc\":[\"body\",\"additional_args\"],"
+		  "\"msg\":\"Input should be a valid list\",\"input\":{}}]}" },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof cases / sizeof cases[0]; i++)
+		expect(management, "POST", path, cases[i].type, cases[i].body, 422,
+		       cases[i].answer);
+	expect_part(management, "POST", path,
+		    "{\"model\":\"m\",\"dtype\":\"auto\",\"additional_args\":[\"-tp\",\"x\"]}", 200,
+		    "{\"status\":\"ERROR\",\"message\":");
+}
+END_TEST
+
+START_TEST(services_that_are_not_there)
+{
+	static const char init[] =
+		"{\"block_hash\":\"AA\",\"block_height\":1,\"public_key\":\"02\",\"batch_size\":1,"
+		"\"r_target\":1.4,\"fraud_threshold\":0.01,\"url\":\"http://r\"}";
+
+	expect(management, "GET", "/api/v1/pow/status", NULL, NULL, 200,
+	       "{\"status\":\"NOT_LOADED\"}");
+	expect(management, "POST", "/api/v1/pow/stop", NULL, NULL, 200,
+	       "{\"status\":\"OK\",\"pow_status\":\"PoW is not running\"}");
+	expect(management, "POST", "/api/v1/pow/phase/validate", NULL, NULL, 400,
+	       "{\"detail\":\"PoW is not running\"}");
+	expect(management, "POST", "/api/v1/pow/init/generate", "application/json", init, 400,
+	       "{\"detail\":\"Node ID and node count must be set\"}");
+	expect(management, "POST", "/api/v1/pow/init/validate", NULL, init, 501,
+	       "{\"detail\":\"Proof of compute is not supported by this node\"}");
+	expect(management, "POST", "/api/v1/pow/validate", NULL,
+	       "{\"public_key\":\"a\",\"block_hash\":\"b\",\"block_height\":1,\"nonces\":null,"
+	       "\"dist\":null,\"node_id\":0}",
+	       422,
+	       "{\"detail\":[{\"type\":\"list_type\",\"loc\":[\"body\",\"nonces\"],\"msg\":\"Input "
+	       "should be a valid list\",\"input\":null},{\"type\":\"list_type\",\"loc\":[\"body\","
+	       "\"dist\"],\"msg\":\"Input should be a valid list\",\"input\":null}]}");
+	expect(management, "GET", "/api/v1/train/status", NULL, NULL, 200, "{\"status\":false}");
+	expect(management, "POST", "/api/v1/train/stop", NULL, NULL, 400,
+	       "{\"detail\":\"Training is not running\"}");
+	expect(management, "POST", "/api/v1/train/start", NULL, "{}", 501,
+	       "{\"detail\":\"Training is not supported\"}");
+}
+END_TEST
+
+START_TEST(up_and_down)
+{
+	up();
+	expect(management, "GET", "/api/v1/state", NULL, NULL, 200,
+	       "{\"state\":\"INFERENCE\",\"poc_status\":\"IDLE\",\"inference_healthy\":true,"
+	       "\"loaded_model\":\"m\",\"loaded_args\":[]}");
+	expect(management, "GET", "/api/v1/pow/status", NULL, NULL, 409,
+	       "{\"detail\":\"Cannot run POW because MLNode is currently in ServiceState.INFERENCE "
+	       "mode. Please stop ServiceState.INFERENCE first.\"}");
+	expect_part(management, "POST", "/api/v1/train/start", "{", 422, "json_invalid");
+	expect_part(management, "POST", "/api/v1/train/start", "[]", 409, "Cannot run TRAIN");
+	expect(inference, "GET", "/health", NULL, NULL, 200, "");
+	expect(inference, "POST", "/tokenize?a=%20b", "application/json", "{ }", 200,
+	       "POST /tokenize?a=%20b type=application/json other=kept body={ }");
+	expect(management, "PUT", "/v1/x", NULL, "abc", 200,
+	       "PUT /v1/x type=- other=kept body=abc");
+	expect_part(management, "GET", "/api/v1/inference/up/status", NULL, 200,
+		    "{\"status\":\"completed\",\"is_starting\":false,\"is_running\":true,");
+	expect(management, "POST", "/api/v1/stop", NULL, NULL, 200, OK);
+	expect(management, "GET", "/api/v1/state", NULL, NULL, 200, "{\"state\":\"STOPPED\"}");
+	expect(inference, "GET", "/health", NULL, NULL, 503, "vLLM backend not ready");
+	up(); /* at once again */
+}
+END_TEST
+
+START_TEST(failed_start)
+{
+	expect(management, "POST", "/api/v1/inference/up", NULL, UP("dies"), 200,
+	       "{\"status\":\"ERROR\",\"message\":\"vLLM process exited prematurely: exit status "
+	       "3: "
+	       "error model: dies/config.json: No such file\"}");
+	await_part(management, "/api/v1/state", 200, "{\"state\":\"STOPPED\"}");
+	expect_part(management, "GET", "/api/v1/inference/up/status", NULL, 200,
+		    "\"error\":\"vLLM process exited prematurely: exit status 3");
+	expect_part(management, "GET", "/health", NULL, 200, "No such file");
+	up();
+}
+END_TEST
+
+START_TEST(asynchronous_start_and_cancel)
+{
+	int64_t before;
+
+	expect(management, "POST", "/api/v1/inference/up/async", NULL, UP("loads"), 200,
+	       "{\"status\":\"starting\",\"message\":\"Inference startup initiated in "
+	       "background\"}");
+	await_part(management, "/api/v1/state", 200,
+		   "{\"state\":\"INFERENCE\",\"poc_status\":\"NO_BACKENDS\",\"inference_healthy\":"
+		   "false,\"loaded_model\":\"loads\"");
+	expect_part(management, "GET", "/api/v1/inference/up/status", NULL, 200,
+		    "{\"status\":\"in_progress\",\"is_starting\":true,\"is_running\":false,"
+		    "\"elapsed_seconds\":");
+	await_part(management, "/health", 200, "\"progress\":0.25");
+	expect(inference, "GET", "/x", NULL, NULL, 503, "vLLM backend not ready");
+	before = gh__now();
+	expect(management, "POST", "/api/v1/stop", NULL, NULL, 200, OK);
+	ck_assert_int_lt(gh__now() - before, 6 * GH__SECOND);
+	expect(management, "GET", "/api/v1/state", NULL, NULL, 200, "{\"state\":\"STOPPED\"}");
+	expect_part(management, "GET", "/api/v1/inference/up/status", NULL, 200,
+		    "{\"status\":\"cancelled\",\"is_starting\":false,\"is_running\":false,"
+		    "\"elapsed_seconds\":null,\"error\":\"Startup was cancelled\"}");
+}
+END_TEST
+
+/* ---- exchanges in the background ---- */
+
+typedef struct exchange {
+	pthread_mutex_t lock;
+	gh__buf body;
+	bool done;
+	gh_status status;
+} exchange;
+
+static bool exchange_data(const void *data, size_t len, void *userdata)
+{
+	exchange *e = userdata;
+
+	pthread_mutex_lock(&e->lock);
+	gh__buf_append(&e->body, data, len);
+	pthread_mutex_unlock(&e->lock);
+	return true;
+}
+
+static void exchange_done(const gh__http_answer *answer, gh_status status, const gh_error *error,
+			  void *userdata)
+{
+	exchange *e = userdata;
+
+	(void)answer;
+	(void)error;
+	pthread_mutex_lock(&e->lock);
+	e->done = true;
+	e->status = status;
+	pthread_mutex_unlock(&e->lock);
+}
+
+static void exchange_start(exchange *e, int port, const char *path, const char *body)
+{
+	static const char *const headers[] = { "Content-Type:", NULL };
+	gh__http_call_options options = { 0 };
+	char url[128];
+
+	memset(e, 0, sizeof *e);
+	gh__buf_init(&e->body, 65536);
+	pthread_mutex_init(&e->lock, NULL);
+	snprintf(url, sizeof url, "http://127.0.0.1:%d%s", port, path);
+	options.method = "POST";
+	options.url = url;
+	options.headers = headers;
+	options.body = body;
+	options.body_len = strlen(body);
+	options.on_data = exchange_data;
+	options.on_done = exchange_done;
+	options.userdata = e;
+	assert_ok(gh__http_call_start(client, &options, NULL, error));
+}
+
+static void exchange_await(exchange *e, const char *words)
+{
+	int64_t deadline = gh__now() + PATIENCE * GH__SECOND;
+	bool there = false;
+
+	while (!there && gh__now() < deadline) {
+		pthread_mutex_lock(&e->lock);
+		there = words ? strstr(gh__buf_str(&e->body), words) != NULL : e->done;
+		pthread_mutex_unlock(&e->lock);
+		if (!there)
+			gh__sleep(GH__MILLISECOND);
+	}
+	ck_assert_msg(there, "'%s' did not come: %s", words ? words : "the end",
+		      gh__buf_str(&e->body));
+}
+
+START_TEST(the_later_order_wins)
+{
+	exchange first;
+
+	exchange_start(&first, management, "/api/v1/inference/up", UP("loads"));
+	await_part(management, "/api/v1/state", 200, "\"loaded_model\":\"loads\"");
+	up();
+	exchange_await(&first, NULL);
+	ck_assert_str_eq(gh__buf_str(&first.body),
+			 "{\"status\":\"ERROR\",\"message\":\"the start was superseded by "
+			 "another\"}");
+	gh__buf_free(&first.body);
+	exchange_start(&first, management, "/api/v1/inference/up", UP("loads"));
+	await_part(management, "/api/v1/state", 200, "\"loaded_model\":\"loads\"");
+	expect(management, "POST", "/api/v1/stop", NULL, NULL, 200, OK);
+	exchange_await(&first, NULL);
+	ck_assert_str_eq(
+		gh__buf_str(&first.body),
+		"{\"status\":\"ERROR\",\"message\":\"the start was cancelled by a stop\"}");
+	gh__buf_free(&first.body);
+}
+END_TEST
+
+START_TEST(dead_worker_is_replaced)
+{
+	int64_t before;
+	exchange stream;
+
+	up();
+	exchange_start(&stream, inference, "/hold", "");
+	exchange_await(&stream, "data: one");
+	before = gh__now();
+	expect(inference, "POST", "/crash", NULL, "", 502, "vLLM upstream failure");
+	exchange_await(&stream, NULL);
+	ck_assert_int_ne(stream.status, GH_OK);
+	ck_assert_int_lt(gh__now() - before, 2 * GH__SECOND);
+	gh__buf_free(&stream.body);
+	await_part(management, "/health", 200, "worker 0 was replaced: killed by signal 9");
+	await_part(inference, "/health", 200, "");
+	ck_assert_int_lt(gh__now() - before, 5 * GH__SECOND);
+	expect_part(management, "GET", "/api/v1/state", NULL, 200, "\"state\":\"INFERENCE\"");
+}
+END_TEST
+
+START_TEST(silent_worker_is_replaced)
+{
+	int status;
+
+	up();
+	/* It may stop before its answer has left. */
+	gh__free(call(inference, "POST", "/hang", NULL, "", &status));
+	await_part(management, "/health", 200, "it did not answer for a while");
+	await_part(inference, "/health", 200, "");
+}
+END_TEST
+
+START_TEST(several_workers_share_the_load)
+{
+	exchange streams[4];
+	int i;
+
+	gh_inference_node_stop(node);
+	start_node(8);
+	expect(management, "POST", "/api/v1/inference/up", NULL,
+	       "{\"model\":\"m\",\"dtype\":\"float16\",\"additional_args\":[\"-tp\",\"2\","
+	       "\"--pipeline-parallel-size=2\",\"--tensor-parallel-size=1\"]}",
+	       200, OK);
+	expect_part(management, "GET", "/health", NULL, 200, "{\"count\":4,\"ready\":4,");
+	for (i = 0; i < 4; i++) {
+		exchange_start(&streams[i], inference, "/v1/hold", "");
+		exchange_await(&streams[i], "data: one");
+	}
+	/* One stream on each: a crash cuts one of them. */
+	expect(inference, "POST", "/crash", NULL, "", 502, "vLLM upstream failure");
+	exchange_await(&streams[0], NULL);
+	for (i = 1; i < 4; i++) {
+		pthread_mutex_lock(&streams[i].lock);
+		ck_assert_msg(!streams[i].done, "stream %d was cut too", i);
+		pthread_mutex_unlock(&streams[i].lock);
+	}
+	expect(management, "POST", "/api/v1/stop", NULL, NULL, 200, OK);
+	for (i = 0; i < 4; i++) {
+		exchange_await(&streams[i], NULL);
+		gh__buf_free(&streams[i].body);
+	}
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("inference_node");
+	TCase *tcase = tcase_create("inference_node");
+
+	tcase_add_checked_fixture(tcase, setup, teardown);
+	tcase_set_timeout(tcase, 120);
+	tcase_add_test(tcase, stopped_node);
+	tcase_add_test(tcase, routing);
+	tcase_add_test(tcase, bodies);
+	tcase_add_test(tcase, services_that_are_not_there);
+	tcase_add_test(tcase, up_and_down);
+	tcase_add_test(tcase, failed_start);
+	tcase_add_test(tcase, asynchronous_start_and_cancel);
+	tcase_add_test(tcase, the_later_order_wins);
+	tcase_add_test(tcase, dead_worker_is_replaced);
+	tcase_add_test(tcase, silent_worker_is_replaced);
+	tcase_add_test(tcase, several_workers_share_the_load);
+	suite_add_tcase(suite, tcase);
+	return unit_main(suite);
+}
