@@ -219,7 +219,10 @@ static int run_network_node(const gh_network_node_options *options)
 int cli_network_node(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
-		{ "host", KEY_HOST, "ADDRESS", 0, "Address of the public API (127.0.0.1)", 0 },
+		{ "host", KEY_HOST, "ADDRESS", 0,
+		  "Address of the public API (0.0.0.0; 127.0.0.1 with "
+		  "--allow-unsigned)",
+		  0 },
 		{ "admin-host", KEY_ADMIN_HOST, "ADDRESS", 0,
 		  "Address of the callback and admin APIs (127.0.0.1); keep it private", 0 },
 		{ "public-port", KEY_PUBLIC_PORT, "PORT", 0, "Public API (8000; 0 = any)", 0 },

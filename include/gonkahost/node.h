@@ -154,7 +154,8 @@ typedef struct gh_network_node gh_network_node;
 /** Zero means default in every field; new fields go at the end. */
 typedef struct gh_network_node_options {
 	size_t struct_size;      /**< set by GH_NETWORK_NODE_OPTIONS_INIT */
-	const char *host;        /**< address of the public server; NULL = "127.0.0.1"; borrows */
+	const char *host;        /**< address of the public server; NULL = "0.0.0.0", or "127.0.0.1"
+				  *   with ALLOW_UNSIGNED; borrows */
 	const char *admin_host;  /**< of the callback and admin servers; NULL = "127.0.0.1" */
 	const char *data_dir;    /**< registry and keys; NULL = ".dapi"; borrows */
 	const char *node_config; /**< node-config.json to merge once; NULL = none; borrows */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/address.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -293,6 +294,11 @@ gh_status gh__broker_put(gh__broker *broker, const gh_node *node, gh_error *erro
 
 	if (status != GH_OK)
 		return status;
+	if (gh__address_public(copy->host))
+		gh__warn(
+			"broker",
+			"node %s has a public address: whoever reaches its ports drives it host=%s",
+			copy->id, copy->host);
 	pthread_mutex_lock(&broker->lock);
 	entry = find(broker, copy->id);
 	if (entry)

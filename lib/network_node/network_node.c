@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/address.h"
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -102,8 +103,20 @@ static gh_status start_servers(gh_network_node *node, const gh_network_node_opti
 			       gh_error *error)
 {
 	const char *private_host = options->admin_host;
+	const char *public_host = options->host;
 	gh_status status;
 
+	/* Clients come from everywhere, unless nobody checks who they are. */
+	if (!public_host && !node->allow_unsigned)
+		public_host = "0.0.0.0";
+	if (private_host && gh__address_public(private_host))
+		gh__warn("network_node",
+			 "the admin and callback APIs have no authentication and listen on a "
+			 "public address host=%s",
+			 private_host);
+	if (node->allow_unsigned && public_host && gh__address_public(public_host))
+		gh__warn("network_node",
+			 "unsigned requests are answered on a public address host=%s", public_host);
 	status = start_server(&node->admin_server, node, private_host,
 			      options->admin_port ? options->admin_port : 9200, gh__admin_routes,
 			      gh__admin_route_count, error);
@@ -112,7 +125,7 @@ static gh_status start_servers(gh_network_node *node, const gh_network_node_opti
 				      options->callback_port ? options->callback_port : 9100, NULL,
 				      0, error);
 	if (status == GH_OK)
-		status = start_server(&node->public_server, node, options->host,
+		status = start_server(&node->public_server, node, public_host,
 				      options->public_port ? options->public_port : 8000,
 				      gh__public_routes, gh__public_route_count, error);
 	return status;

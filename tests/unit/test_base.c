@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/address.h"
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -928,12 +929,41 @@ START_TEST(random_hex)
 }
 END_TEST
 
+START_TEST(addresses)
+{
+	static const char *const closed[] = { "127.0.0.1",
+					      "10.1.2.3",
+					      "172.16.0.1",
+					      "172.31.9.9",
+					      "192.168.1.1",
+					      "100.64.0.1",
+					      "169.254.1.1",
+					      "::1",
+					      "fd00::1",
+					      "fe80::1",
+					      "::ffff:10.0.0.1",
+					      "localhost",
+					      "node",
+					      "" };
+	static const char *const open[] = { "0.0.0.0",     "8.8.8.8",       "172.32.0.1",
+					    "192.169.0.1", "100.128.0.1",   "::",
+					    "2001:db8::1", "::ffff:8.8.8.8" };
+	size_t i;
+
+	for (i = 0; i < sizeof closed / sizeof closed[0]; i++)
+		ck_assert_msg(!gh__address_public(closed[i]), "%s", closed[i]);
+	for (i = 0; i < sizeof open / sizeof open[0]; i++)
+		ck_assert_msg(gh__address_public(open[i]), "%s", open[i]);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("base");
 	TCase *tests = tcase_create("base");
 
 	tcase_set_timeout(tests, 60);
+	tcase_add_test(tests, addresses);
 	tcase_add_test(tests, statuses_have_names_and_texts);
 	tcase_add_test(tests, first_error_wins);
 	tcase_add_test(tests, error_texts_are_cut_between_characters);
