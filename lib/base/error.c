@@ -10,14 +10,14 @@
 /* What vsnprintf may fill before the text is cut to gh_error's size on a character's boundary. */
 #define SCRATCH 1024
 
-gh_status gh__error_set(gh_error *error, gh_status status, gh_domain domain, int code,
-			const char *file, int line, const char *format, ...)
+void gh__error_set(gh_error *error, gh_status status, gh_domain domain, int code, const char *file,
+		   int line, const char *format, ...)
 {
 	char scratch[SCRATCH];
 	va_list args;
 
 	if (!error || error->status != GH_OK || status == GH_OK)
-		return status;
+		return;
 	va_start(args, format);
 	int len = vsnprintf(scratch, sizeof scratch, format, args);
 	va_end(args);
@@ -38,7 +38,6 @@ gh_status gh__error_set(gh_error *error, gh_status status, gh_domain domain, int
 	error->line = line;
 	error->file = file;
 	gh__utf8_copy(error->text, sizeof error->text, scratch, strlen(scratch));
-	return status;
 }
 
 void gh__error_prefix(gh_error *error, const char *format, ...)
