@@ -35,6 +35,9 @@ typedef struct gh_worker_options {
  * Start a worker. Returns when its socket listens; the model loads meanwhile, and /health answers
  * 503 with the progress until it is there.
  *
+ * Reads the environment, as vLLM's server does: VLLM_API_KEY, VLLM_HTTP_TIMEOUT_KEEP_ALIVE,
+ * VLLM_ALLOW_LONG_MAX_MODEL_LEN, VLLM_TEST_FORCE_FP8_MARLIN; and what gh_hub_options names.
+ *
  * Owner    *out: caller frees (gh_worker_stop)
  * Threads  any
  * Errors   GH_EINVAL an argument, named, with a text as a usage error wants it; GH_ENOTSUP an

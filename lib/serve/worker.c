@@ -213,7 +213,11 @@ static gh_status listen_on(gh_worker *worker, gh_error *error)
 		.cors_headers = worker->cors[2],
 		.cors_credentials = worker->args.allow_credentials,
 	};
-	return gh__http_server_start(&worker->http, &options, error);
+	gh_error inner = GH_ERROR_INIT;
+	gh_status status = gh__http_server_start(&worker->http, &options, &inner);
+	if (status == GH_ENET)
+		status = GH_EIO;
+	return status == GH_OK ? GH_OK : gh__fail(error, status, "%s", inner.text);
 }
 
 static void worker_free(gh_worker *worker)
