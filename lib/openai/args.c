@@ -495,7 +495,10 @@ static gh_status check(const gh__args *out, gh_error *error)
 gh_status gh__args_parse(gh__args *out, const char *const *args, size_t count, gh_error *error)
 {
 	size_t skipped = module_args(args, count), taken;
-	parser p = { .out = out, .args = args + skipped, .count = count - skipped, .error = error };
+	parser p = { .out = out,
+		     .args = skipped ? args + skipped : args,
+		     .count = count - skipped,
+		     .error = error };
 	const char *config = NULL;
 	gh_status status = GH_OK;
 

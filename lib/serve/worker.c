@@ -164,6 +164,9 @@ static gh_status read_options(gh_worker *worker, const gh_worker_options *given,
 	gh_status status =
 		gh__options_copy(&o, sizeof o, sizeof o, given ? given : &defaults, error);
 
+	if (status == GH_OK && o.arg_count > 0 && !o.args)
+		status = gh__fail(error, GH_EINVAL, "args: %zu of them, but the list is NULL",
+				  o.arg_count);
 	if (status == GH_OK)
 		status = gh__args_parse(&worker->args, o.args, o.arg_count, error);
 	if (status == GH_OK)
