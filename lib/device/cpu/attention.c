@@ -167,12 +167,13 @@ static void load_tile(const attention_job *job, const arena *a, const int32_t *b
 
 /* ---- products ---- */
 
-#define MICRO(rows)                                                                           \
-	static void micro_##rows(const float *x, int64_t x_stride, const float *w, int64_t k, \
-				 float *acc, size_t acc_row, bool begin)                      \
-	{                                                                                     \
-		micro(WEIGHT_F32, rows, 1, x, x_stride, (const unsigned char *)w, 0, k, acc,  \
-		      acc_row, 0, begin);                                                     \
+#define MICRO(rows)                                                                             \
+	static void micro_##rows(const float *x, int64_t x_stride, const float *w, int64_t k,   \
+				 float *acc, size_t acc_row, bool begin)                        \
+	{                                                                                       \
+		micro(WEIGHT_F32, rows, 1, x, x_stride, (const unsigned char *)w,               \
+		      MICRO_HALF * sizeof(float), (const unsigned char *)w, 0, k, acc, acc_row, \
+		      begin);                                                                   \
 	}
 
 MICRO(1)

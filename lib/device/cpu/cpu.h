@@ -60,17 +60,27 @@ void gh__cpu_rows(const gh__cpu *cpu, gh__cpu_rows_fn *fn, void *arg, int64_t ro
 
 /* ---- linear: shapes shared by packing and the kernels ---- */
 enum {
-	GH__PANEL = 16,     /* outputs a panel */
-	GH__CHUNK = 4,      /* panels a task */
+	GH__PANEL = 32,     /* outputs a panel */
 	GH__ROWS_MAX = 192, /* rows a task */
 	GH__BLOCK_K = 128   /* k of one sum with QUANTISE */
 };
 
+/* Outputs of one panel after the epilogue: SWIGLU's panels hold 16 gates and their 16 ups. */
+static inline int64_t gh__linear_panel_columns(const gh__linear_desc *desc)
+{
+	return desc->epilogue == GH__EPILOGUE_SWIGLU ? GH__PANEL / 2 : GH__PANEL;
+}
+
+static inline int64_t gh__linear_columns(const gh__linear_desc *desc)
+{
+	return desc->epilogue == GH__EPILOGUE_SWIGLU ? desc->n / 2 : desc->n;
+}
+
 static inline int64_t gh__linear_panels(const gh__linear_desc *desc)
 {
-	if (desc->epilogue == GH__EPILOGUE_SWIGLU) /* a panel of gates, then one of ups */
-		return (desc->n / 2 + GH__PANEL - 1) / GH__PANEL * 2;
-	return (desc->n + GH__PANEL - 1) / GH__PANEL;
+	int64_t width = gh__linear_panel_columns(desc);
+
+	return (gh__linear_columns(desc) + width - 1) / width;
 }
 
 /* Rows of widened x are this many elements apart. */

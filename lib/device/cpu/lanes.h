@@ -16,21 +16,20 @@
  * A kernel's source is compiled twice. With GH__LANES_AVX2 the lanes are a ymm register, without
  * they are a loop over eight numbers. Each function below is exactly rounded, or defined by exactly
  * rounded steps in a fixed order, so both give the same bits, and the scalar build runs anywhere.
- * GH__TWIN(name) keeps the two builds' symbols apart.
+ * GH__TWIN(name) keeps the two builds' symbols apart. Only the vector build needs everything inlined
+ * and short loops unrolled.
  */
-#define GH__INLINE static inline __attribute__((always_inline))
-
-#if defined(__clang__)
-#define GH__UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define GH__UNROLL _Pragma("GCC unroll 16")
-#endif
-
 #if defined(GH__LANES_AVX2)
 
 #include <immintrin.h>
 
 #define GH__TWIN(name) name##_avx2
+#define GH__INLINE     static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define GH__UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define GH__UNROLL _Pragma("GCC unroll 16")
+#endif
 
 typedef __m256 v8f;
 typedef __m256i v8i; /* 32-bit lanes; as a mask: all ones or all zeros */
@@ -275,6 +274,8 @@ GH__INLINE void v8f_transpose(v8f rows[8])
 #else
 
 #define GH__TWIN(name) name##_scalar
+#define GH__INLINE     static inline
+#define GH__UNROLL
 
 typedef struct v8f {
 	float at[8];

@@ -2,70 +2,62 @@
 #include "device/cpu/twin.h"
 
 /*
- * y[m, n] = epilogue(prologue(x[m, k]) W^T), W packed in panels of 16 outputs (linear_pack.c).
+ * y[m, n] = epilogue(prologue(x[m, k]) W^T), W packed in panels of 32 outputs (linear_pack.c).
  *
- * 2 m n k FLOPs. Weights are read once for each block of rows: n k elements for m up to 48; x is
- * widened to f32 once, in the workspace. Order of sums: micro.h; one chain over all of k, or with
- * QUANTISE a chain from 0 for each 128 of k, added up in ascending order. Neither depends on how
- * rows and panels are cut into tasks, groups of rows and blocks of k.
+ * 2 m n k FLOPs. Weights are read once for each block of rows, in the order they lie in: n k
+ * elements for m up to 48; x is widened to f32 once, in the workspace. Order of sums: micro.h; one
+ * chain over all of k, or with QUANTISE a chain from 0 for each 128 of k, added up in ascending
+ * order. Neither depends on how rows and panels are cut into tasks, groups and blocks of k.
  *
- * A task is a block of rows times a chunk of four panels. Within it a block of k of one panel stays
- * in the first-level cache while groups of up to six rows pass over it; sums wait in a tile. One to
- * three rows (decoding) take several panels at once instead, to have enough independent chains.
+ * A task is a block of rows times a run of panels. Within it a block of k of one panel stays in the
+ * first-level cache while groups of up to six rows pass over it, and sums wait in a tile. Groups of
+ * one to three rows take all 32 outputs at once, larger ones 16, for as many chains as there are
+ * registers.
  */
-enum { X_BYTES = 512 << 10, W_BYTES = 16 << 10 }; /* caches to fill */
+enum {
+	X_BYTES = 512 << 10, /* of a block of rows: second-level cache */
+	W_BYTES = 16 << 10   /* of a block of k: first-level cache */
+};
 
-typedef void micro_fn(const float *x, int64_t x_stride, const unsigned char *w, size_t w_panel,
-		      int64_t k, float *acc, size_t acc_panel, bool begin);
+typedef void micro_fn(const float *x, int64_t x_stride, const unsigned char *w,
+		      const unsigned char *ahead, size_t ahead_step, int64_t k, float *acc,
+		      bool begin);
 
-#define MICRO(kind, rows, panels)                                                              \
-	static void micro_##kind##_##rows##x##panels(const float *x, int64_t x_stride,         \
-						     const unsigned char *w, size_t w_panel,   \
-						     int64_t k, float *acc, size_t acc_panel,  \
-						     bool begin)                               \
-	{                                                                                      \
-		micro(WEIGHT_##kind, rows, panels, x, x_stride, w, w_panel, k, acc, GH__PANEL, \
-		      acc_panel, begin);                                                       \
+#define MICRO(kind, rows, halves)                                                                  \
+	static void micro_##kind##_##rows(const float *x, int64_t x_stride,                        \
+					  const unsigned char *w, const unsigned char *ahead,      \
+					  size_t ahead_step, int64_t k, float *acc, bool begin)    \
+	{                                                                                          \
+		micro(WEIGHT_##kind, rows, halves, x, x_stride, w,                                 \
+		      GH__PANEL *weight_size(WEIGHT_##kind), ahead, ahead_step, k, acc, GH__PANEL, \
+		      begin);                                                                      \
 	}
 
-#define MICROS(kind)      \
-	MICRO(kind, 1, 1) \
-	MICRO(kind, 2, 1) \
-	MICRO(kind, 3, 1) \
-	MICRO(kind, 4, 1) \
-	MICRO(kind, 5, 1) \
-	MICRO(kind, 6, 1) \
-	MICRO(kind, 1, 4) \
-	MICRO(kind, 2, 2) \
-	MICRO(kind, 3, 2)
+#define MICROS(kind)                                                 \
+	MICRO(kind, 1, 2)                                            \
+	MICRO(kind, 2, 2)                                            \
+	MICRO(kind, 3, 2)                                            \
+	MICRO(kind, 4, 1)                                            \
+	MICRO(kind, 5, 1)                                            \
+	MICRO(kind, 6, 1)                                            \
+	static micro_fn *const micros_##kind[] = { NULL,             \
+						   micro_##kind##_1, \
+						   micro_##kind##_2, \
+						   micro_##kind##_3, \
+						   micro_##kind##_4, \
+						   micro_##kind##_5, \
+						   micro_##kind##_6 };
 
 MICROS(F32)
 MICROS(F16)
 MICROS(BF16)
 MICROS(E4M3)
 
-/* One panel, and several at once, by rows. */
-typedef struct micro_set {
-	micro_fn *one[MICRO_ROWS + 1];
-	micro_fn *several[4];
-} micro_set;
-
-#define MICRO_SET(kind)                                                                       \
-	{                                                                                     \
-		{ NULL,                                                                       \
-		  micro_##kind##_1x1,                                                         \
-		  micro_##kind##_2x1,                                                         \
-		  micro_##kind##_3x1,                                                         \
-		  micro_##kind##_4x1,                                                         \
-		  micro_##kind##_5x1,                                                         \
-		  micro_##kind##_6x1 },                                                       \
-			{ NULL, micro_##kind##_1x4, micro_##kind##_2x2, micro_##kind##_3x2 }, \
-	}
-
-static const micro_set micro_sets[] = { [WEIGHT_F32] = MICRO_SET(F32),
-					[WEIGHT_F16] = MICRO_SET(F16),
-					[WEIGHT_BF16] = MICRO_SET(BF16),
-					[WEIGHT_E4M3] = MICRO_SET(E4M3) };
+/* By kind of weight and rows. */
+static micro_fn *const *const micros[] = { [WEIGHT_F32] = micros_F32,
+					   [WEIGHT_F16] = micros_F16,
+					   [WEIGHT_BF16] = micros_BF16,
+					   [WEIGHT_E4M3] = micros_E4M3 };
 
 typedef struct linear_job {
 	const gh__cpu *cpu;
@@ -77,8 +69,9 @@ typedef struct linear_job {
 	float *scale; /* [m] with QUANTISE */
 	const float *x;
 	int64_t x_stride;
-	int64_t rows;   /* a task */
-	int64_t chunks; /* of panels */
+	int64_t rows;  /* a task */
+	int64_t span;  /* panels a task */
+	int64_t spans; /* tasks a block of rows */
 } linear_job;
 
 /* ---- x to f32 ---- */
@@ -118,72 +111,82 @@ static void widen_rows(void *arg, int64_t first, int64_t count)
 
 /* ---- sums ---- */
 
-/* Sums of `rows` rows and `panels` panels over k: one chain each, or a chain for each 128. */
-static void multiply(const linear_job *job, micro_fn *fn, int64_t rows, int64_t panels,
-		     const float *x, const unsigned char *w, size_t w_panel, int64_t k, float *acc,
-		     size_t acc_panel, bool begin)
+/* Weights of a panel for a block of k, and those that one pass over them is to ask for. */
+typedef struct weights {
+	const unsigned char *at, *ahead;
+	size_t step;       /* bytes from k to k */
+	size_t ahead_step; /* bytes of `ahead` for every k */
+} weights;
+
+/* How often a group of rows goes over a panel: once, or once for each half. */
+static size_t passes(int64_t rows)
 {
-	_Alignas(32) float part[MICRO_PANELS * MICRO_ROWS * GH__PANEL];
-	const size_t step = (size_t)GH__PANEL * weight_size(job->kind);
+	return rows > 3 ? 2 : 1;
+}
 
-	if (!job->blocks) {
-		fn(x, job->x_stride, w, w_panel, k, acc, acc_panel, begin);
-		return;
-	}
-	for (int64_t at = 0; at < k; at += GH__BLOCK_K) {
-		int64_t count = k - at < GH__BLOCK_K ? k - at : GH__BLOCK_K;
+/* Sums of one to six rows with one panel over k. */
+static void multiply(const linear_job *job, int64_t rows, const float *x, const weights *w,
+		     int64_t k, float *acc, bool begin)
+{
+	micro_fn *fn = micros[job->kind][rows];
 
-		fn(x + at, job->x_stride, w + (size_t)at * step, w_panel, count, part,
-		   MICRO_ROWS * GH__PANEL, true);
-		for (int64_t p = 0; p < panels; p++) {
-			float *to = acc + (size_t)p * acc_panel;
-			const float *from = part + p * MICRO_ROWS * GH__PANEL;
+	fn(x, job->x_stride, w->at, w->ahead, w->ahead_step, k, acc, begin);
+	if (rows > 3)
+		fn(x, job->x_stride, w->at + w->step / 2, w->ahead + (size_t)k * w->ahead_step,
+		   w->ahead_step, k, acc + MICRO_HALF, begin);
+}
 
-			for (int64_t i = 0; i < rows * GH__PANEL; i += 8) {
-				v8f old = begin && at == 0 ? v8f_zero() : v8f_load(to + i);
+/* Likewise with a chain for each 128 of k. */
+static void multiply_blocks(const linear_job *job, int64_t rows, const float *x, weights w,
+			    int64_t k, float *acc, bool begin)
+{
+	_Alignas(32) float part[MICRO_ROWS * GH__PANEL];
 
-				v8f_store(to + i, v8f_add(old, v8f_load(from + i)));
-			}
+	for (; k > 0; k -= GH__BLOCK_K, x += GH__BLOCK_K, begin = false) {
+		multiply(job, rows, x, &w, k < GH__BLOCK_K ? k : GH__BLOCK_K, part, true);
+		w.at += GH__BLOCK_K * w.step;
+		w.ahead += GH__BLOCK_K * passes(rows) * w.ahead_step;
+		for (int64_t i = 0; i < rows * GH__PANEL; i += 8) {
+			v8f old = begin ? v8f_zero() : v8f_load(acc + i);
+
+			v8f_store(acc + i, v8f_add(old, v8f_load(part + i)));
 		}
 	}
 }
 
-/* Rows are cut into groups of at most six whose sizes differ by at most one. */
-static void multiply_panels(const linear_job *job, int64_t first, int64_t rows, int64_t panel,
-			    int64_t panels, float *tile)
+/*
+ * Rows are cut into groups of at most six whose sizes differ by at most one. While they pass over a
+ * block of k, each asks for its share of the next block, which lies behind this one.
+ */
+static void multiply_panel(const linear_job *job, int64_t first, int64_t rows, int64_t panel,
+			   float *acc)
 {
-	const micro_set *set = &micro_sets[job->kind];
 	const int64_t k = job->desc->k;
-	const size_t step = (size_t)GH__PANEL * weight_size(job->kind);
-	const size_t w_panel = (size_t)k * step;
-	const size_t acc_panel = GH__ROWS_MAX * GH__PANEL;
+	const size_t step = GH__PANEL * weight_size(job->kind);
 	const int64_t groups = (rows + MICRO_ROWS - 1) / MICRO_ROWS;
-	const int64_t block = groups == 1 ? k : (int64_t)(W_BYTES / step);
-	const int64_t most = (rows + groups - 1) / groups;
-	const int64_t at_once = most == 1 ? 4 : most <= 3 ? 2 : 1;
+	const int64_t block = rows <= 3 ? k : (int64_t)(W_BYTES / step);
+	const size_t shares = (size_t)(rows % groups) * passes(rows / groups + 1) +
+			      (size_t)(groups - rows % groups) * passes(rows / groups);
+	const unsigned char *from =
+		(const unsigned char *)job->args->w + (size_t)panel * (size_t)k * step;
 
-	for (int64_t p = 0; p < panels;) {
-		bool several = at_once > 1 && p + at_once <= panels;
-		const unsigned char *w =
-			(const unsigned char *)job->args->w + (size_t)(panel + p) * w_panel;
+	for (int64_t at = 0; at < k; at += block) {
+		int64_t count = k - at < block ? k - at : block;
+		weights w = { from + (size_t)at * step, from + (size_t)(at + count) * step, step,
+			      (step + shares - 1) / shares };
 
-		for (int64_t at = 0; at < k; at += block) {
-			int64_t count = k - at < block ? k - at : block;
+		for (int64_t g = 0, row = 0; g < groups; g++) {
+			int64_t size = rows / groups + (g < rows % groups);
+			const float *x = job->x + (first + row) * job->x_stride + at;
+			float *to = acc + row * GH__PANEL;
 
-			for (int64_t g = 0, row = 0; g < groups; g++) {
-				int64_t size = rows / groups + (g < rows % groups);
-				micro_fn *fn =
-					several && size < 4 ? set->several[size] : set->one[size];
-
-				multiply(job, fn, size, several ? at_once : 1,
-					 job->x + (first + row) * job->x_stride + at,
-					 w + (size_t)at * step, w_panel, count,
-					 tile + (size_t)p * acc_panel + row * GH__PANEL, acc_panel,
-					 at == 0);
-				row += size;
-			}
+			if (job->blocks)
+				multiply_blocks(job, size, x, w, count, to, at == 0);
+			else
+				multiply(job, size, x, &w, count, to, at == 0);
+			w.ahead += (size_t)count * passes(size) * w.ahead_step;
+			row += size;
 		}
-		p += several ? at_once : 1;
 	}
 }
 
@@ -211,35 +214,27 @@ GH__INLINE v8f finish(const linear_job *job, const float *acc, int64_t row, int6
 	return desc->bias ? v8f_add(v8f_round(desc->out, sum), bias) : sum;
 }
 
-static void store_panels(const linear_job *job, int64_t first, int64_t rows, int64_t panel,
-			 int64_t panels, const float *tile)
+static void store_panel(const linear_job *job, int64_t first, int64_t rows, int64_t panel,
+			const float *acc)
 {
 	const gh__linear_desc *desc = job->desc;
 	const bool glu = desc->epilogue == GH__EPILOGUE_SWIGLU;
-	const int64_t columns = glu ? desc->n / 2 : desc->n;
-	const int64_t step = glu ? 2 : 1;
+	const int64_t columns = gh__linear_columns(desc);
+	const int64_t width = gh__linear_panel_columns(desc);
 
-	for (int64_t p = 0; p < panels; p += step) {
-		int64_t column = (panel + p) / step * GH__PANEL;
-		const float *acc = tile + (size_t)p * GH__ROWS_MAX * GH__PANEL;
+	for (int64_t row = first; row < first + rows; row++, acc += GH__PANEL) {
+		for (int64_t i = 0; i < width && panel * width + i < columns; i += 8) {
+			int64_t column = panel * width + i, count = columns - column;
+			v8f v = finish(job, acc + i, row, column, count);
 
-		for (int64_t row = 0; row < rows; row++) {
-			for (int64_t i = 0; i < GH__PANEL && column + i < columns; i += 8) {
-				int64_t count = columns - column - i;
-				const float *from = acc + row * GH__PANEL + i;
-				v8f v = finish(job, from, first + row, column + i, count);
+			if (glu) {
+				v8f up = finish(job, acc + width + i, row, columns + column, count);
 
-				if (glu) {
-					v8f up = finish(job, from + GH__ROWS_MAX * GH__PANEL,
-							first + row, columns + column + i, count);
-
-					v = v8f_glu(desc->out, v8f_round(desc->out, v),
-						    v8f_round(desc->out, up));
-				}
-				v8f_store_n(desc->out, job->args->y,
-					    (first + row) * job->args->y_stride + column + i, v,
-					    count);
+				v = v8f_glu(desc->out, v8f_round(desc->out, v),
+					    v8f_round(desc->out, up));
 			}
+			v8f_store_n(desc->out, job->args->y, row * job->args->y_stride + column, v,
+				    count);
 		}
 	}
 }
@@ -248,17 +243,17 @@ static void linear_task(void *arg, int64_t task, int thread)
 {
 	const linear_job *job = arg;
 	float *tile = gh__cpu_scratch(job->cpu, thread);
-	int64_t first = task / job->chunks * job->rows;
-	int64_t panel = task % job->chunks * GH__CHUNK;
+	int64_t first = task / job->spans * job->rows;
+	int64_t panel = task % job->spans * job->span;
+	int64_t end = gh__linear_panels(job->desc);
 	int64_t rows = job->args->m - first;
-	int64_t panels = gh__linear_panels(job->desc) - panel;
 
-	if (rows > job->rows)
-		rows = job->rows;
-	if (panels > GH__CHUNK)
-		panels = GH__CHUNK;
-	multiply_panels(job, first, rows, panel, panels, tile);
-	store_panels(job, first, rows, panel, panels, tile);
+	rows = rows < job->rows ? rows : job->rows;
+	end = end < panel + job->span ? end : panel + job->span;
+	for (; panel < end; panel++) {
+		multiply_panel(job, first, rows, panel, tile);
+		store_panel(job, first, rows, panel, tile);
+	}
 }
 
 static weight_kind kind_of(gh_dtype weight)
@@ -283,6 +278,16 @@ static int64_t rows_a_task(int64_t k)
 	return rows < 48 ? 48 : rows > GH__ROWS_MAX ? GH__ROWS_MAX : rows;
 }
 
+/* A few tasks a thread, each a run of neighbouring panels, so that memory is read in long pieces. */
+static int64_t panels_a_task(const gh__linear_desc *desc, int threads)
+{
+	const int64_t panels = gh__linear_panels(desc);
+	int64_t tasks = panels / 8;
+
+	tasks = tasks < threads ? threads : tasks > 4 * threads ? 4 * threads : tasks;
+	return (panels + tasks - 1) / tasks;
+}
+
 void GH__TWIN(gh__cpu_linear)(const gh__cpu *cpu, const gh__linear_desc *desc,
 			      const gh__linear_args *args)
 {
@@ -302,7 +307,7 @@ void GH__TWIN(gh__cpu_linear)(const gh__cpu *cpu, const gh__linear_desc *desc,
 		gh__cpu_rows(cpu, widen_rows, &job, args->m, 1 + 32768 / desc->k);
 	}
 	job.rows = rows_a_task(desc->k);
-	job.chunks = (gh__linear_panels(desc) + GH__CHUNK - 1) / GH__CHUNK;
-	gh__pool_run(cpu->pool, linear_task, &job,
-		     (args->m + job.rows - 1) / job.rows * job.chunks);
+	job.span = panels_a_task(desc, cpu->threads);
+	job.spans = (gh__linear_panels(desc) + job.span - 1) / job.span;
+	gh__pool_run(cpu->pool, linear_task, &job, (args->m + job.rows - 1) / job.rows * job.spans);
 }

@@ -6,9 +6,9 @@
 /*
  * Packing of weights, and the sizes that go with it.
  *
- * [panel][k][16]: the 16 outputs of a panel next to each other for every k. Of a SWIGLU matrix,
- * panel 2 j holds gates 16 j to 16 j + 15 and panel 2 j + 1 the ups of the same columns. bf16 panels
- * hold outputs j and j + 8 as neighbours (micro.h). Outputs past the last are zeros.
+ * [panel][k][32]: the outputs of a panel next to each other for every k; of a SWIGLU matrix 16 gates
+ * and the 16 ups of the same columns. Within each 16, bf16 outputs j and j + 8 are neighbours
+ * (micro.h). Outputs past the last are zeros.
  */
 static size_t element(gh_dtype dtype)
 {
@@ -30,7 +30,7 @@ size_t gh__linear_workspace(const gh__linear_desc *desc, int64_t rows)
 
 size_t gh__linear_scratch(void)
 {
-	return (size_t)GH__ROWS_MAX * GH__CHUNK * GH__PANEL * sizeof(float);
+	return (size_t)GH__ROWS_MAX * GH__PANEL * sizeof(float);
 }
 
 typedef struct pack_job {
@@ -40,24 +40,18 @@ typedef struct pack_job {
 	int64_t first; /* the row that src begins with */
 } pack_job;
 
-/* Where output `row` goes: a panel, and one of its 16 places. */
+/* Where output `row` goes: a panel, and one of its 32 places. */
 static int64_t panel_of(const gh__linear_desc *desc, int64_t row, int *place)
 {
-	int64_t half = desc->n / 2;
-	int64_t panel;
-	int column;
+	const int64_t width = gh__linear_panel_columns(desc);
+	const int64_t columns = gh__linear_columns(desc);
+	const int64_t column = row < columns ? row : row - columns;
+	const int at = (int)(column % width) + (row < columns ? 0 : GH__PANEL / 2);
 
-	if (desc->epilogue == GH__EPILOGUE_SWIGLU) {
-		int64_t at = row < half ? row : row - half;
-
-		panel = at / GH__PANEL * 2 + (row >= half);
-		column = (int)(at % GH__PANEL);
-	} else {
-		panel = row / GH__PANEL;
-		column = (int)(row % GH__PANEL);
-	}
-	*place = desc->weight != GH_BF16 ? column : column < 8 ? 2 * column : 2 * (column - 8) + 1;
-	return panel;
+	*place = at;
+	if (desc->weight == GH_BF16)
+		*place = at / 16 * 16 + at % 8 * 2 + at % 16 / 8;
+	return column / width;
 }
 
 static void pack_rows(void *arg, int64_t first, int64_t count)

@@ -4,26 +4,26 @@
 #include "device/cpu/lanes.h"
 
 /*
- * The inner product of every matrix kernel: a few rows of x times panels of 16 outputs.
+ * The inner product of every matrix kernel: a few rows of x times 16 or 32 outputs.
  *
- * A panel holds, for k = 0, 1, ..., the 16 weights w[0 .. 16)[k] next to each other, so an output is
- * a lane and its sum is one chain of fused multiply-adds over ascending k, whatever the rows beside
- * it are. The chain may be cut anywhere: it continues from what acc holds.
+ * Weights of neighbouring outputs lie next to each other for k = 0, 1, ..., so an output is a lane
+ * and its sum is one chain of fused multiply-adds over ascending k, whatever the rows beside it are.
+ * The chain may be cut anywhere: it continues from what acc holds.
  *
- * Weights are widened on the way, exactly. bf16 panels are stored in pairs (j, j + 8), so that a
- * shift and a mask widen them. e4m3 weights are widened to their value times 2^-8, by moving their
- * bits into f16; x must come in times 2^8.
+ * Weights are widened on the way, exactly. bf16 weights are stored in pairs (j, j + 8), so that a
+ * shift and a mask widen 16 of them. e4m3 weights are widened to their value times 2^-8, by moving
+ * their bits into f16; x must come in times 2^8.
  */
 typedef enum weight_kind { WEIGHT_F32, WEIGHT_F16, WEIGHT_BF16, WEIGHT_E4M3 } weight_kind;
 
-enum { MICRO_ROWS = 6, MICRO_PANELS = 4 };
+enum { MICRO_ROWS = 6, MICRO_HALF = 16 }; /* rows at most; outputs of two registers */
 
 GH__INLINE size_t weight_size(weight_kind kind)
 {
 	return kind == WEIGHT_F32 ? 4 : kind == WEIGHT_E4M3 ? 1 : 2;
 }
 
-/* The 16 weights of one k. */
+/* 16 weights of one k. */
 GH__INLINE void load_weights(weight_kind kind, const unsigned char *w, v8f out[2])
 {
 	if (kind == WEIGHT_F32) {
@@ -62,52 +62,61 @@ GH__INLINE void load_weights(weight_kind kind, const unsigned char *w, v8f out[2
 }
 
 /*
- * acc[r][p] (16 numbers each) continues, or begins from 0, with x[r][0 .. k) w[p][0 .. k).
- * rows, panels, kind: constants at compile time. x: rows x_stride apart; w: panels w_panel bytes
- * apart; acc: rows acc_row, panels acc_panel floats apart.
+ * acc[r][h] (16 numbers each) continues, or begins from 0, with the sums over [0, k) of x[r] w[h].
+ * kind, rows, halves, w_step: constants at compile time. x: rows x_stride apart; w: w_step bytes
+ * from k to k, halves next to each other; acc: rows acc_row floats apart, halves next to each other.
+ *
+ * One row streams through weights at the speed of memory, which the machine's own
+ * prefetching does best. With more rows, the weights wanted next are asked for meanwhile: from `ahead` on,
+ * ahead_step bytes for every k.
  */
-GH__INLINE void micro(weight_kind kind, int rows, int panels, const float *x, int64_t x_stride,
-		      const unsigned char *w, size_t w_panel, int64_t k, float *acc, size_t acc_row,
-		      size_t acc_panel, bool begin)
+GH__INLINE void micro(weight_kind kind, int rows, int halves, const float *x, int64_t x_stride,
+		      const unsigned char *w, size_t w_step, const unsigned char *ahead,
+		      size_t ahead_step, int64_t k, float *acc, size_t acc_row, bool begin)
 {
-	v8f sum[MICRO_ROWS][MICRO_PANELS][2];
-	const size_t step = weight_size(kind) * 16;
+	const size_t half = weight_size(kind) * MICRO_HALF;
+	v8f sum[MICRO_ROWS][2][2];
 
 	GH__UNROLL
 	for (int r = 0; r < rows; r++) {
 		GH__UNROLL
-		for (int p = 0; p < panels; p++) {
-			const float *from = acc + (size_t)r * acc_row + (size_t)p * acc_panel;
+		for (int h = 0; h < halves; h++) {
+			const float *from = acc + (size_t)r * acc_row + h * MICRO_HALF;
 
-			sum[r][p][0] = begin ? v8f_zero() : v8f_load(from);
-			sum[r][p][1] = begin ? v8f_zero() : v8f_load(from + 8);
+			sum[r][h][0] = begin ? v8f_zero() : v8f_load(from);
+			sum[r][h][1] = begin ? v8f_zero() : v8f_load(from + 8);
 		}
 	}
-	for (int64_t i = 0; i < k; i++) {
+	for (int64_t i = 0; i < k; i++, w += w_step, x++) {
+		if (rows > 1) {
+			__builtin_prefetch(ahead, 0, 2);
+			ahead += ahead_step;
+		}
 		GH__UNROLL
-		for (int p = 0; p < panels; p++) {
+		for (int h = 0; h < halves; h++) {
 			v8f weight[2];
 
-			load_weights(kind, w + (size_t)p * w_panel, weight);
+			/* Three rows fill the registers: load x again rather than keep it. */
+			if (rows == 3)
+				__asm__ volatile("" ::: "memory");
+			load_weights(kind, w + (size_t)h * half, weight);
 			GH__UNROLL
 			for (int r = 0; r < rows; r++) {
 				v8f factor = v8f_set1(x[r * x_stride]);
 
-				sum[r][p][0] = v8f_fma(factor, weight[0], sum[r][p][0]);
-				sum[r][p][1] = v8f_fma(factor, weight[1], sum[r][p][1]);
+				sum[r][h][0] = v8f_fma(factor, weight[0], sum[r][h][0]);
+				sum[r][h][1] = v8f_fma(factor, weight[1], sum[r][h][1]);
 			}
 		}
-		w += step;
-		x++;
 	}
 	GH__UNROLL
 	for (int r = 0; r < rows; r++) {
 		GH__UNROLL
-		for (int p = 0; p < panels; p++) {
-			float *to = acc + (size_t)r * acc_row + (size_t)p * acc_panel;
+		for (int h = 0; h < halves; h++) {
+			float *to = acc + (size_t)r * acc_row + h * MICRO_HALF;
 
-			v8f_store(to, sum[r][p][0]);
-			v8f_store(to + 8, sum[r][p][1]);
+			v8f_store(to, sum[r][h][0]);
+			v8f_store(to + 8, sum[r][h][1]);
 		}
 	}
 }
