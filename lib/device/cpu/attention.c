@@ -20,7 +20,7 @@
  * query heads share every tile, which is widened once, k transposed into panels of 16 positions and
  * v into panels of 16 columns, so that both products are micro()'s.
  */
-enum { TILE = GH__ATTENTION_TILE, SPLIT = GH__ATTENTION_SPLIT, ROWS = 96 };
+enum { TILE = GH__ATTENTION_TILE, SPLIT = GH__ATTENTION_SPLIT, ROWS = 96, AHEAD = 64 };
 
 /* A thread's scratch, in floats. */
 typedef struct arena {
@@ -92,75 +92,141 @@ static void arena_init(arena *out, const attention_job *job, int thread)
 
 /* ---- a tile of k and v ---- */
 
-GH__INLINE const char *cache_line(const attention_job *job, const int32_t *blocks, int part,
-				  int64_t head, int64_t position)
+/* Where positions [first, first + 8) lie; those from count on repeat the last one. */
+GH__INLINE void cache_lines(const char *lines[8], const attention_job *job, const int32_t *blocks,
+			    int part, int64_t head, int64_t first, int64_t count)
 {
 	const gh__kv_layout *kv = &job->desc->kv;
-	int64_t block = blocks[position / kv->block_size];
-	int64_t line = (block * 2 + part) * kv->kv_heads + head;
+	const size_t size = (size_t)kv->head_dim * v8_element(kv->dtype);
+	int32_t column = (int32_t)first / kv->block_size, slot = (int32_t)first % kv->block_size;
+	const char *line = NULL;
 
-	line = line * kv->block_size + position % kv->block_size;
-	return (const char *)job->args->cache +
-	       (size_t)(line * kv->head_dim) * v8_element(kv->dtype);
+	for (int64_t r = 0; r < 8; r++, slot++, line += size) {
+		if (r >= count) {
+			lines[r] = lines[count - 1];
+			continue;
+		}
+		if (slot == kv->block_size) {
+			slot = 0;
+			column++;
+		}
+		if (r == 0 || slot == 0) {
+			int64_t at = (int64_t)blocks[column] * 2 + part;
+
+			at = (at * kv->kv_heads + head) * kv->block_size + slot;
+			line = (const char *)job->args->cache + (size_t)at * size;
+		}
+		lines[r] = line;
+	}
 }
 
-GH__INLINE v8f load_scaled(gh_dtype kv, const char *line, int64_t i, int64_t n, float scale)
+/* Eight elements from i on; `whole`: a head is a multiple of eight. */
+GH__INLINE v8f load_scaled(gh_dtype kv, bool whole, const char *line, int64_t i, int64_t dim,
+			   v8f scale)
 {
-	v8f v = v8f_load_n(kv, line, i, n);
+	v8f v = v8f_load_n(kv, line, i, whole ? 8 : dim - i);
 
-	return kv == GH_E4M3 ? v8f_mul(v, v8f_set1(scale)) : v;
+	return kv == GH_E4M3 ? v8f_mul(v, scale) : v;
 }
 
-/* Positions [first, first + count) of one kv head; the rest of the last eight keys are zeros. */
-GH__INLINE void load_tile_as(gh_dtype kv, const attention_job *job, const arena *a,
-			     const int32_t *blocks, int64_t head, int64_t first, int64_t count)
+/* k of n positions, eight at most, transposed; the others' places become zeros. */
+GH__INLINE void load_keys(gh_dtype kv, bool whole, const char *const lines[8], int n, int64_t dim,
+			  float scale, float *to)
 {
-	const int64_t dim = job->desc->kv.head_dim;
+	for (int64_t i = 0; i < dim; i += 8) {
+		v8f rows[8];
 
-	for (int64_t j = 0; j < count; j += 8) {
-		const char *lines[8];
-		float *to = a->k + j / 16 * 16 * dim + j % 16;
-		int64_t n = count - j < 8 ? count - j : 8;
-
-		for (int64_t r = 0; r < n; r++)
-			lines[r] = cache_line(job, blocks, 0, head, first + j + r);
-		for (int64_t i = 0; i < dim; i += 8) {
-			v8f rows[8];
-
-			for (int64_t r = 0; r < 8; r++)
-				rows[r] = r < n ? load_scaled(kv, lines[r], i, dim - i,
-							      job->args->k_scale)
-						: v8f_zero();
-			v8f_transpose(rows);
-			for (int64_t r = 0; r < 8 && i + r < dim; r++)
-				v8f_store(to + (i + r) * 16, rows[r]);
+		GH__UNROLL
+		for (int r = 0; r < 8; r++)
+			rows[r] = r < n ? load_scaled(kv, whole, lines[r], i, dim, v8f_set1(scale))
+					: v8f_zero();
+		v8f_transpose(rows);
+		GH__UNROLL
+		for (int r = 0; r < 8; r++) {
+			if (whole || i + r < dim)
+				v8f_store(to + (i + r) * MICRO_HALF, rows[r]);
 		}
 	}
-	for (int64_t j = 0; j < count; j++) {
-		const char *line = cache_line(job, blocks, 1, head, first + j);
+}
 
-		for (int64_t i = 0; i < job->columns; i += 8)
-			v8f_store(a->v + i / 16 * 16 * TILE + j * 16 + i % 16,
-				  i < dim ? load_scaled(kv, line, i, dim - i, job->args->v_scale)
-					  : v8f_zero());
+/* v of n positions, eight at most, in panels of 16 columns; columns past the head's are zeros. */
+GH__INLINE void load_values(gh_dtype kv, bool whole, const char *const lines[8], int n, int64_t dim,
+			    float scale, float *to)
+{
+	int64_t i;
+
+	for (i = 0; i < dim; i += 8) {
+		float *panel = to + i / 16 * 16 * TILE + i % 16;
+
+		GH__UNROLL
+		for (int r = 0; r < n; r++)
+			v8f_store(panel + r * 16,
+				  load_scaled(kv, whole, lines[r], i, dim, v8f_set1(scale)));
+	}
+	for (int r = 0; i % 16 == 8 && r < n; r++)
+		v8f_store(to + i / 16 * 16 * TILE + 8 + r * 16, v8f_zero());
+}
+
+/* Ask for k and v of eight positions that will be wanted soon: blocks are small and lie scattered, so
+ * the machine's own prefetching does not find them. */
+GH__INLINE void ask_for(gh_dtype kv, const attention_job *job, const int32_t *blocks, int64_t head,
+			int64_t first)
+{
+	const int64_t size = job->desc->kv.head_dim * (int64_t)v8_element(kv);
+	const char *lines[8];
+
+	for (int part = 0; part < 2; part++) {
+		cache_lines(lines, job, blocks, part, head, first, 8);
+		for (int r = 0; r < 8; r++) {
+			for (int64_t i = 0; i < size; i += 64)
+				__builtin_prefetch(lines[r] + i, 0, 2);
+		}
+	}
+}
+
+/* A tile of one kv head from `first` on, of the positions below `end`. */
+GH__INLINE void load_tile_as(gh_dtype kv, const attention_job *job, const arena *a,
+			     const int32_t *blocks, int64_t head, int64_t first, int64_t end)
+{
+	const int64_t dim = job->desc->kv.head_dim;
+	const int64_t count = end - first < TILE ? end - first : TILE;
+	const float k_scale = job->args->k_scale, v_scale = job->args->v_scale;
+	const char *lines[8];
+
+	for (int64_t j = 0; j < count; j += 8) {
+		float *k = a->k + j / 16 * 16 * dim + j % 16, *v = a->v + j * 16;
+		int n = count - j < 8 ? (int)(count - j) : 8;
+
+		if (first + j + AHEAD + 8 <= end)
+			ask_for(kv, job, blocks, head, first + j + AHEAD);
+		cache_lines(lines, job, blocks, 0, head, first + j, n);
+		if (n == 8 && dim % 8 == 0)
+			load_keys(kv, true, lines, 8, dim, k_scale, k);
+		else
+			load_keys(kv, false, lines, n, dim, k_scale, k);
+		cache_lines(lines, job, blocks, 1, head, first + j, n);
+		if (n == 8 && dim % 8 == 0)
+			load_values(kv, true, lines, 8, dim, v_scale, v);
+		else
+			load_values(kv, false, lines, n, dim, v_scale, v);
 	}
 }
 
 static void load_tile(const attention_job *job, const arena *a, const int32_t *blocks, int64_t head,
-		      int64_t first, int64_t count)
+		      int64_t first, int64_t end)
 {
 	switch (job->desc->kv.dtype) {
 	case GH_F16:
-		load_tile_as(GH_F16, job, a, blocks, head, first, count);
+		load_tile_as(GH_F16, job, a, blocks, head, first, end);
 		break;
 	case GH_BF16:
-		load_tile_as(GH_BF16, job, a, blocks, head, first, count);
+		load_tile_as(GH_BF16, job, a, blocks, head, first, end);
 		break;
 	case GH_E4M3:
-		load_tile_as(GH_E4M3, job, a, blocks, head, first, count);
+		load_tile_as(GH_E4M3, job, a, blocks, head, first, end);
 		break;
 	default:
-		load_tile_as(GH_F32, job, a, blocks, head, first, count);
+		load_tile_as(GH_F32, job, a, blocks, head, first, end);
 		break;
 	}
 }
@@ -391,7 +457,7 @@ static void attention_task(void *arg, int64_t task, int thread)
 			a.l[row] = 0.0F;
 		}
 		for (int64_t at = split; at < split + SPLIT && at < most; at += TILE) {
-			load_tile(job, &a, blocks, kv, at, most - at < TILE ? most - at : TILE);
+			load_tile(job, &a, blocks, kv, at, most);
 			attend_tile(job, &a, rows, at);
 		}
 		for (int64_t row = 0; row < rows; row++) {

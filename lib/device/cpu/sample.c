@@ -27,9 +27,12 @@
 enum { BINS = 2048, TOKENS_PAD = 32 };
 
 typedef struct scratch {
-	float *l;       /* [padded] logits as they are worked on; padding is -inf */
-	float *e;       /* [padded] exp(l - max), then probabilities or logprobs */
-	int32_t *count; /* [vocab] in the output; -1: in the prompt only */
+	float *l; /* [padded] logits as they are worked on; padding is -inf */
+	float *e; /* [padded] exp(l - max), then probabilities or logprobs */
+	union {
+		int32_t *count; /* [vocab] in the output; -1: in the prompt only */
+		int32_t *list;  /* [vocab] tokens that a filter looks at */
+	};
 	uint64_t *bins; /* [BINS] */
 } scratch;
 
@@ -238,34 +241,57 @@ static bool dropped(const weigher *w, uint64_t sum)
 }
 
 /*
- * The smallest value that is not dropped whole when weights are added up from the smallest value
- * on, as its key; *below: the weight of all smaller ones. All dropped: UINT32_MAX. A radix descent
- * over the keys: 11, 11 and 10 bits.
+ * The smallest value that is not dropped whole when the weights of the n tokens in s->list are added
+ * up from the smallest value on, as its key; *below: the weight of all smaller ones. All dropped:
+ * UINT32_MAX. A radix descent over the keys, 11, 11 and 10 bits, that keeps what is still open.
  */
-static uint32_t threshold(const scratch *s, int64_t vocab, const weigher *w, uint64_t *below)
+static uint32_t threshold(const scratch *s, int64_t n, const weigher *w, uint64_t *below)
 {
 	static const int shifts[3] = { 21, 10, 0 };
-	uint32_t prefix = 0, mask = 0;
+	uint32_t prefix = 0;
 
 	*below = 0;
 	for (int level = 0; level < 3; level++) {
-		uint32_t size = level < 2 ? 2048 : 1024, bin = 0;
+		const uint32_t size = level < 2 ? 2048 : 1024;
+		const int shift = shifts[level];
+		uint32_t bin = 0;
+		int64_t left = 0;
 
 		memset(s->bins, 0, BINS * sizeof(*s->bins));
-		for (int64_t i = 0; i < vocab; i++) {
-			uint32_t key = key_of(s->l[i]);
+		for (int64_t i = 0; i < n; i++) {
+			uint32_t key = key_of(s->l[s->list[i]]);
 
-			if ((key & mask) == prefix)
-				s->bins[key >> shifts[level] & (size - 1)] += weight_of(w, i);
+			s->bins[key >> shift & (size - 1)] += weight_of(w, s->list[i]);
 		}
 		while (bin < size && dropped(w, *below + s->bins[bin]))
 			*below += s->bins[bin++];
 		if (bin == size)
 			return UINT32_MAX;
-		prefix |= bin << shifts[level];
-		mask |= (size - 1) << shifts[level];
+		prefix |= bin << shift;
+		for (int64_t i = 0; i < n; i++) {
+			if (key_of(s->l[s->list[i]]) >> shift == prefix >> shift)
+				s->list[left++] = s->list[i];
+		}
+		n = left;
 	}
 	return prefix;
+}
+
+/* The tokens whose logits are >= least into s->list, by id. */
+static int64_t list_from(const scratch *s, int64_t vocab, float least)
+{
+	const v8f bound = v8f_set1(least);
+	int64_t n = 0;
+
+	for (int64_t i = 0; i < vocab; i += 8) {
+		unsigned lanes = v8i_mask(v8f_le(bound, v8f_load(s->l + i)));
+
+		for (int64_t j = i; lanes && j < vocab; j++, lanes >>= 1) {
+			s->list[n] = (int32_t)j;
+			n += lanes & 1;
+		}
+	}
+	return n;
 }
 
 static void drop_below(float *l, int64_t n, float least)
@@ -284,13 +310,33 @@ static float value_of(uint32_t key)
 	return gh__f32_of(key >> 31 ? key & 0x7fffffff : ~key);
 }
 
+/*
+ * A value that at least k logits reach: the smallest of the largest in k runs of the vocabulary.
+ * So the k-th largest is not below it, and few others reach it.
+ */
+static float floor_of(const float *l, int64_t vocab, int64_t k)
+{
+	const int64_t run = vocab / k / 8 * 8;
+	float least = INFINITY;
+
+	if (run == 0)
+		return -INFINITY;
+	for (int64_t i = 0; i < k; i++) {
+		float most = largest(l + i * run, run);
+
+		least = most < least ? most : least;
+	}
+	return least;
+}
+
 static void top_k(const sample_job *job, const gh__sample_row *row, const scratch *s)
 {
 	const int64_t vocab = job->desc->vocab;
-	weigher w = { .count = (uint64_t)(vocab - row->top_k) };
+	const int64_t n = list_from(s, vocab, floor_of(s->l, vocab, row->top_k));
+	weigher w = { .count = (uint64_t)(n - row->top_k) };
 	uint64_t below;
 
-	drop_below(s->l, vocab, value_of(threshold(s, vocab, &w, &below)));
+	drop_below(s->l, vocab, value_of(threshold(s, n, &w, &below)));
 }
 
 static void top_p(const sample_job *job, const gh__sample_row *row, const scratch *s, float max)
@@ -305,7 +351,7 @@ static void top_p(const sample_job *job, const gh__sample_row *row, const scratc
 
 	scale_down(s->e, padded(vocab), exponentials(s->e, s->l, padded(vocab), max));
 	w.most = round_to(dtype, 1.0F - round_to(dtype, row->top_p));
-	key = threshold(s, vocab, &w, &sum);
+	key = threshold(s, list_from(s, vocab, -3.4028234663852886e38F), &w, &sum);
 	least = value_of(key);
 	if (key == UINT32_MAX) { /* all of it is <= 1 - p */
 		least = max;
