@@ -185,8 +185,8 @@ static gh_status check_size(const char *what, int64_t value, gh_error *error)
 static gh_status check_act(const char *what, gh_dtype dtype, gh_error *error)
 {
 	if (dtype != GH_F32 && dtype != GH_F16 && dtype != GH_BF16)
-		return gh__fail(error, GH_EINVAL, "%s: dtype %d is not F32, F16 or BF16", what,
-				(int)dtype);
+		return gh__fail(error, GH_EINVAL, "%s: %s is not F32, F16 or BF16", what,
+				gh_dtype_name(dtype));
 	return GH_OK;
 }
 
@@ -241,8 +241,8 @@ static gh_status check_linear(const gh__linear_desc *desc, gh_error *error)
 		return status;
 	if (desc->prologue == GH__PROLOGUE_QUANTISE && desc->weight != GH_E4M3)
 		return gh__fail(error, GH_EINVAL,
-				"linear prologue: QUANTISE needs E4M3 weights, not dtype %d",
-				(int)desc->weight);
+				"linear prologue: QUANTISE needs F8_E4M3 weights, not %s",
+				gh_dtype_name(desc->weight));
 	if (desc->epilogue == GH__EPILOGUE_SWIGLU && (desc->n % 2 != 0 || desc->bias))
 		return gh__fail(error, GH_ENOTSUP,
 				"linear epilogue: SWIGLU needs an even n and no bias");

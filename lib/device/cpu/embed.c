@@ -6,14 +6,9 @@
  * Copies of rows. EMBED: y[i, :] = table[id[i] - first, :], zeros for an id that is not in this
  * slice. SELECT: y[i, :] = x[row[i], :]. No arithmetic; 2 m n elements moved.
  */
-static size_t element(gh_dtype act)
-{
-	return act == GH_F32 ? 4 : 2;
-}
-
 void gh__cpu_embed(const gh__cpu *cpu, const gh__embed_desc *desc, const gh__embed_args *args)
 {
-	size_t size = (size_t)desc->hidden * element(desc->act);
+	size_t size = (size_t)desc->hidden * gh_dtype_size(desc->act);
 	char *y = args->y;
 
 	(void)cpu;
@@ -29,8 +24,8 @@ void gh__cpu_embed(const gh__cpu *cpu, const gh__embed_desc *desc, const gh__emb
 
 void gh__cpu_select(const gh__cpu *cpu, const gh__select_desc *desc, const gh__select_args *args)
 {
-	size_t size = (size_t)desc->n * element(desc->act);
-	size_t stride = (size_t)args->x_stride * element(desc->act);
+	size_t size = (size_t)desc->n * gh_dtype_size(desc->act);
+	size_t stride = (size_t)args->x_stride * gh_dtype_size(desc->act);
 	char *y = args->y;
 
 	(void)cpu;

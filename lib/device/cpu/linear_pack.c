@@ -10,15 +10,10 @@
  * and the 16 ups of the same columns. Within each 16, bf16 outputs j and j + 8 are neighbours
  * (micro.h). Outputs past the last are zeros.
  */
-static size_t element(gh_dtype dtype)
-{
-	return dtype == GH_F32 ? 4 : dtype == GH_E4M3 ? 1 : 2;
-}
-
 size_t gh__linear_packed_size(const gh__linear_desc *desc)
 {
 	return (size_t)gh__linear_panels(desc) * GH__PANEL * (size_t)desc->k *
-	       element(desc->weight);
+	       gh_dtype_size(desc->weight);
 }
 
 size_t gh__linear_workspace(const gh__linear_desc *desc, int64_t rows)
@@ -58,7 +53,7 @@ static void pack_rows(void *arg, int64_t first, int64_t count)
 {
 	const pack_job *job = arg;
 	const int64_t k = job->desc->k;
-	const size_t size = element(job->desc->weight);
+	const size_t size = gh_dtype_size(job->desc->weight);
 
 	for (int64_t row = first; row < first + count; row++) {
 		int place;
