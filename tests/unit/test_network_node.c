@@ -1,23 +1,13 @@
-#include "unit.h"
-
-#include <pthread.h>
-#include <stdio.h>
-#include <string.h>
+#include "node_client.h"
 
 #include <gonkahost/node.h>
 
-#include "base/alloc.h"
-#include "base/buf.h"
-#include "base/clock.h"
-#include "http/client.h"
 #include "http/server.h"
 #include "json/json.h"
 
 /*
  * A network node against inference nodes that do as they are told.
  */
-
-enum { PATIENCE = 20 };
 
 typedef struct fake {
 	gh__http_server *server; /* both APIs on one port */
@@ -37,7 +27,6 @@ typedef struct fake {
 static char folder[] = "/tmp/gh-test-network-XXXXXX";
 static gh_network_node *node;
 static int32_t public_port, admin_port, callback_port;
-static gh__http_client *client;
 
 static void set(char *to, const char *from, size_t size)
 {
@@ -238,39 +227,6 @@ static void teardown(void)
 	ck_assert_int_eq(system(command), 0);
 }
 
-/* The answer's body; caller frees. type NULL: no Content-Type header. */
-static char *call(int port, const char *method, const char *path, const char *type,
-		  const char *body, int *status)
-{
-	char url[512], header[128];
-	const char *headers[] = { header, NULL };
-	gh__http_call_options options = { 0 };
-	char *answer = NULL;
-	size_t len;
-
-	snprintf(url, sizeof url, "http://127.0.0.1:%d%s", port, path);
-	snprintf(header, sizeof header, "Content-Type:%s%s", type ? " " : "", type ? type : "");
-	options.method = method;
-	options.url = url;
-	options.headers = headers;
-	options.body = body;
-	options.body_len = body ? strlen(body) : 0;
-	options.total_timeout = PATIENCE * GH__SECOND;
-	assert_ok(gh__http_fetch(client, &options, status, &answer, &len, error));
-	return answer;
-}
-
-static void expect(int port, const char *method, const char *path, const char *body, int status,
-		   const char *answer)
-{
-	int got;
-	char *text = call(port, method, path, "application/json", body, &got);
-
-	ck_assert_msg(got == status && strcmp(text, answer) == 0, "%s %s: %d %s, not %d %s", method,
-		      path, got, text, status, answer);
-	gh__free(text);
-}
-
 static char *node_text(const char *id, int port, int max_concurrent, const char *model)
 {
 	char *text = NULL;
@@ -347,24 +303,27 @@ START_TEST(admin_answers)
 	int status;
 	char *answer;
 
-	expect(admin_port, "GET", "/admin/v1/nodes", NULL, 200, "[]\n");
-	expect(admin_port, "POST", "/admin/v1/nodes", text, 200,
+	expect(admin_port, "GET", "/admin/v1/nodes", "application/json", NULL, 200, "[]\n");
+	expect(admin_port, "POST", "/admin/v1/nodes", "application/json", text, 200,
 	       "{\"host\":\"127.0.0.1\",\"inference_segment\":\"\",\"inference_port\":4000,"
 	       "\"poc_segment\":\"\",\"poc_port\":4000,\"base_url\":\"\",\"auth_token\":\"\","
 	       "\"models\":{\"m\":{\"args\":[\"--quantization\",\"fp8\"]}},\"id\":\"a/b +c\","
 	       "\"max_concurrent\":5,\"hardware\":null}\n");
-	expect(admin_port, "POST", "/admin/v1/nodes/a%2Fb%20+c/disable", NULL, 200,
-	       "{\"message\":\"node disabled successfully\",\"node_id\":\"a/b +c\"}\n");
-	expect(admin_port, "POST", "/admin/v1/nodes/a%2Fb%20+c/enable", NULL, 200,
-	       "{\"message\":\"node enabled successfully\",\"node_id\":\"a/b +c\"}\n");
-	expect(admin_port, "POST", "/admin/v1/nodes/x/enable", NULL, 404,
+	expect(admin_port, "POST", "/admin/v1/nodes/a%2Fb%20+c/disable", "application/json", NULL,
+	       200, "{\"message\":\"node disabled successfully\",\"node_id\":\"a/b +c\"}\n");
+	expect(admin_port, "POST", "/admin/v1/nodes/a%2Fb%20+c/enable", "application/json", NULL,
+	       200, "{\"message\":\"node enabled successfully\",\"node_id\":\"a/b +c\"}\n");
+	expect(admin_port, "POST", "/admin/v1/nodes/x/enable", "application/json", NULL, 404,
 	       "{\"error\":\"node not found: x\"}\n");
-	expect(admin_port, "DELETE", "/admin/v1/nodes/a%2Fb%20+c", NULL, 200, "true\n");
-	expect(admin_port, "DELETE", "/admin/v1/nodes/a%2Fb%20+c", NULL, 200, "false\n");
-	expect(admin_port, "GET", "/admin/v1/other", NULL, 404, "{\"error\":\"Not Found\"}\n");
-	expect(admin_port, "PATCH", "/admin/v1/nodes", NULL, 405,
+	expect(admin_port, "DELETE", "/admin/v1/nodes/a%2Fb%20+c", "application/json", NULL, 200,
+	       "true\n");
+	expect(admin_port, "DELETE", "/admin/v1/nodes/a%2Fb%20+c", "application/json", NULL, 200,
+	       "false\n");
+	expect(admin_port, "GET", "/admin/v1/other", "application/json", NULL, 404,
+	       "{\"error\":\"Not Found\"}\n");
+	expect(admin_port, "PATCH", "/admin/v1/nodes", "application/json", NULL, 405,
 	       "{\"error\":\"Method Not Allowed\"}\n");
-	expect(admin_port, "POST", "/admin/v1/nodes", "{\"id\":\"x<y\"}", 400,
+	expect(admin_port, "POST", "/admin/v1/nodes", "application/json", "{\"id\":\"x<y\"}", 400,
 	       "{\"error\":\"failed to create node: validation failed: host is required and cannot "
 	       "be empty; inference_port must be between 1 and 65535, got 0; poc_port must be "
 	       "between 1 and 65535, got 0; max_concurrent must be greater than 0, got 0; at least "
@@ -469,7 +428,7 @@ START_TEST(node_is_brought_to_its_model)
 	ck_assert_int_eq(fake_count(&f, &f.ups), 1);
 	ck_assert_str_eq(f.ordered, "m");
 	ck_assert_str_eq(f.args, "[\"--quantization\",\"fp8\"]");
-	expect(public_port, "GET", "/v1/models", NULL, 200,
+	expect(public_port, "GET", "/v1/models", "application/json", NULL, 200,
 	       "{\"object\":\"list\",\"data\":[{\"id\":\"m\",\"object\":\"model\",\"created\":0,"
 	       "\"owned_by\":\"gonka\"}],\"models\":[{\"id\":\"m\"}]}\n");
 	/* Another model is wanted now. */
@@ -515,7 +474,8 @@ END_TEST
 
 static void expect_chat(const char *answer)
 {
-	expect(public_port, "POST", "/v1/chat/completions", chat_text, 200, answer);
+	expect(public_port, "POST", "/v1/chat/completions", "application/json", chat_text, 200,
+	       answer);
 }
 
 START_TEST(chat_goes_through)
@@ -523,19 +483,21 @@ START_TEST(chat_goes_through)
 	fake f;
 
 	fake_start(&f, 0);
-	expect(public_port, "POST", "/v1/chat/completions", chat_text, 500,
+	expect(public_port, "POST", "/v1/chat/completions", "application/json", chat_text, 500,
 	       "{\"error\":\"no nodes available for inference\"}\n");
 	add("n", &f, 5, "m");
 	await_state("n", "loaded_model", "m");
 	expect_chat("data: one\n\ndata: two\n\n");
-	expect(public_port, "POST", "/v1/chat/completions", "{\"model\":\"unknown\"}", 500,
+	expect(public_port, "POST", "/v1/chat/completions", "application/json",
+	       "{\"model\":\"unknown\"}", 500,
 	       "{\"error\":\"no nodes available for inference\"}\n");
-	expect(public_port, "POST", "/api/v1/chat/completions", "{}", 200,
+	expect(public_port, "POST", "/api/v1/chat/completions", "application/json", "{}", 200,
 	       "data: one\n\ndata: two\n\n");
 	pthread_mutex_lock(&f.lock);
 	f.chat_status = 404;
 	pthread_mutex_unlock(&f.lock);
-	expect(public_port, "POST", "/v1/chat/completions", chat_text, 404, "refused here");
+	expect(public_port, "POST", "/v1/chat/completions", "application/json", chat_text, 404,
+	       "refused here");
 	await_state("n", "lock_count", "0");
 	fake_stop(&f);
 }
@@ -561,80 +523,12 @@ START_TEST(another_node_is_tried_while_nothing_was_sent)
 	pthread_mutex_lock(&good.lock);
 	good.chat_status = 502;
 	pthread_mutex_unlock(&good.lock);
-	expect(public_port, "POST", "/v1/chat/completions", chat_text, 502, "refused here");
+	expect(public_port, "POST", "/v1/chat/completions", "application/json", chat_text, 502,
+	       "refused here");
 	fake_stop(&bad);
 	fake_stop(&good);
 }
 END_TEST
-
-/* One exchange in the background. */
-typedef struct exchange {
-	gh__http_call *call;
-	pthread_mutex_t lock;
-	gh__buf body;
-	bool done;
-	gh_status status;
-} exchange;
-
-static bool exchange_data(const void *data, size_t len, void *userdata)
-{
-	exchange *e = userdata;
-
-	pthread_mutex_lock(&e->lock);
-	gh__buf_append(&e->body, data, len);
-	pthread_mutex_unlock(&e->lock);
-	return true;
-}
-
-static void exchange_done(const gh__http_answer *answer, gh_status status, const gh_error *error,
-			  void *userdata)
-{
-	exchange *e = userdata;
-
-	(void)answer;
-	(void)error;
-	pthread_mutex_lock(&e->lock);
-	e->done = true;
-	e->status = status;
-	pthread_mutex_unlock(&e->lock);
-}
-
-static void exchange_start(exchange *e)
-{
-	static const char *const headers[] = { "Content-Type: application/json", NULL };
-	gh__http_call_options options = { 0 };
-	char url[64];
-
-	memset(e, 0, sizeof *e);
-	gh__buf_init(&e->body, 65536);
-	pthread_mutex_init(&e->lock, NULL);
-	snprintf(url, sizeof url, "http://127.0.0.1:%d/v1/chat/completions", (int)public_port);
-	options.url = url;
-	options.headers = headers;
-	options.body = chat_text;
-	options.body_len = sizeof chat_text - 1;
-	options.on_data = exchange_data;
-	options.on_done = exchange_done;
-	options.userdata = e;
-	assert_ok(gh__http_call_start(client, &options, &e->call, error));
-}
-
-/* Until the body holds the words, or (words NULL) until it is over. */
-static void exchange_await(exchange *e, const char *words)
-{
-	int64_t deadline = gh__now() + PATIENCE * GH__SECOND;
-	bool there = false;
-
-	while (!there && gh__now() < deadline) {
-		pthread_mutex_lock(&e->lock);
-		there = words ? strstr(gh__buf_str(&e->body), words) != NULL : e->done;
-		pthread_mutex_unlock(&e->lock);
-		if (!there)
-			gh__sleep(GH__MILLISECOND);
-	}
-	ck_assert_msg(there, "'%s' did not come: %s", words ? words : "the end",
-		      gh__buf_str(&e->body));
-}
 
 START_TEST(streams_count_to_their_end)
 {
@@ -646,10 +540,10 @@ START_TEST(streams_count_to_their_end)
 	f.hold = true;
 	add("n", &f, 1, "m");
 	await_state("n", "loaded_model", "m");
-	exchange_start(&e);
+	exchange_start(&e, public_port, "/v1/chat/completions", chat_text);
 	exchange_await(&e, "data: one"); /* unbuffered: the second piece has not been written */
 	await_state("n", "lock_count", "1");
-	expect(public_port, "POST", "/v1/chat/completions", chat_text, 500,
+	expect(public_port, "POST", "/v1/chat/completions", "application/json", chat_text, 500,
 	       "{\"error\":\"no nodes available for inference\"}\n");
 	held = take_held(&f);
 	ck_assert_int_eq(gh__http_stream_write(held, "data: end\n\n", 11), GH_OK);
@@ -660,7 +554,7 @@ START_TEST(streams_count_to_their_end)
 	gh__buf_free(&e.body);
 	await_state("n", "lock_count", "0");
 	/* A client that goes away frees the node. */
-	exchange_start(&e);
+	exchange_start(&e, public_port, "/v1/chat/completions", chat_text);
 	exchange_await(&e, "data: one");
 	gh__http_call_cancel(client, e.call);
 	exchange_await(&e, NULL);
@@ -679,7 +573,7 @@ START_TEST(broken_streams_do_not_pass_for_whole)
 	f.hold = true;
 	add("n", &f, 1, "m");
 	await_state("n", "loaded_model", "m");
-	exchange_start(&e);
+	exchange_start(&e, public_port, "/v1/chat/completions", chat_text);
 	exchange_await(&e, "data: one");
 	gh__http_stream_abort(take_held(&f));
 	exchange_await(&e, NULL);
@@ -700,7 +594,7 @@ START_TEST(unsigned_requests_are_refused)
 
 	gh_network_node_stop(node);
 	start_node(0, NULL);
-	expect(public_port, "POST", "/v1/chat/completions", chat_text, 401,
+	expect(public_port, "POST", "/v1/chat/completions", "application/json", chat_text, 401,
 	       "{\"error\":\"Authorization is required\"}\n");
 	snprintf(url, sizeof url, "http://127.0.0.1:%d/v1/chat/completions", (int)public_port);
 	options.url = url;
@@ -716,12 +610,15 @@ END_TEST
 
 START_TEST(public_answers)
 {
-	expect(public_port, "GET", "/v1/status", NULL, 200, "{\"status\":\"ok\"}\n");
-	expect(public_port, "GET", "/health", NULL, 200, "healthy\n");
-	expect(public_port, "GET", "/v1/models", NULL, 200,
+	expect(public_port, "GET", "/v1/status", "application/json", NULL, 200,
+	       "{\"status\":\"ok\"}\n");
+	expect(public_port, "GET", "/health", "application/json", NULL, 200, "healthy\n");
+	expect(public_port, "GET", "/v1/models", "application/json", NULL, 200,
 	       "{\"object\":\"list\",\"data\":[],\"models\":null}\n");
-	expect(public_port, "GET", "/nothing", NULL, 404, "{\"error\":\"Not Found\"}\n");
-	expect(callback_port, "GET", "/nothing", NULL, 404, "{\"error\":\"Not Found\"}\n");
+	expect(public_port, "GET", "/nothing", "application/json", NULL, 404,
+	       "{\"error\":\"Not Found\"}\n");
+	expect(callback_port, "GET", "/nothing", "application/json", NULL, 404,
+	       "{\"error\":\"Not Found\"}\n");
 }
 END_TEST
 
