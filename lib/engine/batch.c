@@ -5,28 +5,26 @@
 #include "base/alloc.h"
 #include "base/error.h"
 
-gh_status gh__batch_init(gh__batch *b, int32_t max_tokens, int32_t max_entries, int32_t max_samples,
-			 int32_t max_length, int32_t block_size, gh_error *error)
+gh_status gh__batch_init(gh__batch *b, int32_t max_tokens, int32_t max_entries, int32_t max_length,
+			 int32_t block_size, gh_error *error)
 {
 	size_t tokens = (size_t)max_tokens, entries = (size_t)max_entries;
-	size_t samples = (size_t)max_samples;
 	size_t columns = ((size_t)max_length - 1) / (size_t)block_size + 1;
 
 	memset(b, 0, sizeof *b);
 	b->max_tokens = max_tokens;
 	b->max_entries = max_entries;
-	b->max_samples = max_samples;
 	b->block_size = block_size;
 	b->entry = gh__calloc(entries, sizeof *b->entry);
-	b->sample = gh__calloc(samples, sizeof *b->sample);
-	b->result = gh__calloc(samples, sizeof *b->result);
+	b->sample = gh__calloc(tokens, sizeof *b->sample);
+	b->result = gh__calloc(tokens, sizeof *b->result);
 	b->token = gh__calloc(tokens, sizeof *b->token);
 	b->position = gh__calloc(tokens, sizeof *b->position);
 	b->sequence = gh__calloc(tokens, sizeof *b->sequence);
 	b->slot = gh__calloc(tokens, sizeof *b->slot);
 	b->row_start = gh__calloc(entries + 1, sizeof *b->row_start);
 	b->block_table = gh__calloc(entries * columns, sizeof *b->block_table);
-	b->logit_row = gh__calloc(samples, sizeof *b->logit_row);
+	b->logit_row = gh__calloc(tokens, sizeof *b->logit_row);
 	if (b->entry && b->sample && b->result && b->token && b->position && b->sequence &&
 	    b->slot && b->row_start && b->block_table && b->logit_row)
 		return GH_OK;
@@ -75,7 +73,6 @@ int32_t gh__batch_add(gh__batch *b, gh__sequence *s, int32_t most)
 	const gh__request *r = s->request;
 	int32_t length = gh__sequence_length(s);
 	bool all_logits = r->prompt_logprob && !r->prompt_done && s->choice == 0;
-	int32_t samples_left = b->max_samples - b->samples;
 	int32_t count = length - s->computed;
 
 	if (b->entries == b->max_entries)
@@ -84,11 +81,6 @@ int32_t gh__batch_add(gh__batch *b, gh__sequence *s, int32_t most)
 		count = most;
 	if (count > b->max_tokens - b->tokens)
 		count = b->max_tokens - b->tokens;
-	/* A long prompt whose logits are all wanted goes in as many pieces as it takes. */
-	if (all_logits && count > samples_left)
-		count = samples_left;
-	if (!all_logits && count == length - s->computed && samples_left == 0)
-		count = 0;
 	if (count <= 0)
 		return 0;
 
@@ -128,7 +120,17 @@ void gh__batch_close(gh__batch *b)
 		memcpy(table, s->block, used * sizeof *table);
 		memset(table + used, 0, ((size_t)columns - used) * sizeof *table);
 	}
-	b->step = (gh__step){ b->tokens,    b->entries,     b->samples,  columns,
-			      b->token,     b->position,    b->slot,     b->sequence,
-			      b->row_start, b->block_table, b->logit_row };
+	b->step = (gh__step){
+		.tokens = b->tokens,
+		.sequences = b->entries,
+		.logit_rows = b->samples,
+		.blocks_max = columns,
+		.token = b->token,
+		.position = b->position,
+		.slot = b->slot,
+		.sequence = b->sequence,
+		.row_start = b->row_start,
+		.block_table = b->block_table,
+		.logit_row = b->logit_row,
+	};
 }

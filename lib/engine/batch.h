@@ -21,15 +21,14 @@ typedef struct gh__batch {
 	gh__sample_row *sample;
 	gh__sample_result *result;
 	int32_t entries, tokens, samples;
-	int32_t max_tokens, max_entries, max_samples;
+	int32_t max_tokens, max_entries;
 	int32_t block_size;
 	int32_t *token, *position, *sequence, *row_start, *block_table, *logit_row;
 	int64_t *slot;
 } gh__batch;
 
 gh_status gh__batch_init(gh__batch *batch, int32_t max_tokens, int32_t max_entries,
-			 int32_t max_samples, int32_t max_length, int32_t block_size,
-			 gh_error *error);
+			 int32_t max_length, int32_t block_size, gh_error *error);
 void gh__batch_free(gh__batch *batch);
 
 void gh__batch_reset(gh__batch *batch);

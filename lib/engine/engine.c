@@ -245,7 +245,6 @@ static gh_status start(gh_engine *engine, const gh_tokenizer *tokenizer, gh__met
 					      .max_length = o->max_length,
 					      .max_sequences = o->max_sequences,
 					      .step_tokens = o->step_tokens,
-					      .logit_rows = engine->info.step_sequences,
 					      .block_size = engine->info.block_size,
 					      .kv_blocks = o->kv_blocks,
 					      .prefix_cache = prefix_cache,

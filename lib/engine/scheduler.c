@@ -34,8 +34,7 @@ gh_status gh__scheduler_create(gh__scheduler **out, const gh__scheduler_config *
 				      config->prefix_cache, error);
 	if (status == GH_OK)
 		status = gh__batch_init(&s->batch, config->step_tokens, config->max_sequences,
-					config->logit_rows, config->max_length, config->block_size,
-					error);
+					config->max_length, config->block_size, error);
 	if (status != GH_OK)
 		goto fail;
 	s->running = gh__calloc((size_t)config->max_sequences, sizeof(gh__sequence *));
@@ -356,7 +355,7 @@ static bool let_in(gh__scheduler *s, gh__sequence *q)
 static void add_waiting(gh__scheduler *s)
 {
 	while (s->running_count < s->config.max_sequences &&
-	       s->batch.tokens < s->batch.max_tokens && s->batch.samples < s->batch.max_samples) {
+	       s->batch.tokens < s->batch.max_tokens) {
 		gh__sequence *q = next_waiting(s);
 
 		if (!q)

@@ -33,7 +33,6 @@ typedef struct gh__scheduler_config {
 	int32_t max_length;
 	int32_t max_sequences; /* in a step, at most step_tokens */
 	int32_t step_tokens;
-	int32_t logit_rows; /* in a step, at least max_sequences */
 	int32_t block_size;
 	int64_t kv_blocks; /* at least what one sequence of max_length needs */
 	bool prefix_cache;

@@ -198,27 +198,28 @@ gh_status gh__sequence_accept(gh__sequence *s, const gh__sample_result *result, 
 	if (!reserve(&s->output, &s->output_capacity, s->output_count + 1))
 		return gh__fail_nomem(error);
 	s->output[s->output_count++] = result->token;
-	if (s->output_count > request->longest)
-		request->longest = s->output_count;
 	begin_event(request, s->choice, event);
 	event->token = result->token;
 	event->output_tokens = s->output_count;
+
+	bool may_stop = s->output_count >= sampling->min_tokens;
+	bool ends = may_stop && gh__sampling_ends(sampling, result->token);
+	gh_status status = gh_detokenizer_push(s->detokenizer, result->token, &event->piece,
+					       &event->piece_len, error);
+	if (status == GH_OK)
+		status = accept_text(s, ends, may_stop, event, error);
+	if (status != GH_OK) {
+		s->output_count--; /* nobody will hear of it */
+		return status;
+	}
+	if (s->output_count > request->longest)
+		request->longest = s->output_count;
 	if (sampling->row.logprobs)
 		add_logprobs(result, top, event);
 	if (request->prompt_logprob && s->choice == 0 && !request->prompt_given) {
 		event->prompt = request->prompt_logprob;
 		request->prompt_given = true;
 	}
-
-	gh_status status = gh_detokenizer_push(s->detokenizer, result->token, &event->piece,
-					       &event->piece_len, error);
-	if (status != GH_OK)
-		return status;
-	bool may_stop = s->output_count >= sampling->min_tokens;
-	bool ends = may_stop && gh__sampling_ends(sampling, result->token);
-	status = accept_text(s, ends, may_stop, event, error);
-	if (status != GH_OK)
-		return status;
 	if (ends) {
 		event->finish = GH_FINISH_STOP;
 		event->stop_id = result->token;

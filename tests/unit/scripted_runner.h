@@ -101,7 +101,7 @@ static inline void scripted_check(const scripted *m, const gh__step *step, int32
 	must(step->tokens <= m->step_tokens);
 	must(step->sequences <= m->step_sequences);
 	must(step->logit_rows == samples);
-	must(samples <= m->step_sequences);
+	must(samples <= step->tokens);
 	must(step->row_start[0] == 0);
 	must(step->row_start[step->sequences] == step->tokens);
 	for (int32_t s = 0; s < step->sequences; s++) {
