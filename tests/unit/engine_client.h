@@ -205,8 +205,8 @@ static inline void same_answer(const answer *a, const answer *b)
 	}
 }
 
-static inline void client_init(client *c, const gh__runner *runner, const char *checkpoint,
-			       const gh_engine_options *options)
+/* All but the engine. */
+static inline void client_prepare(client *c, const char *checkpoint)
 {
 	char folder[512];
 
@@ -216,8 +216,6 @@ static inline void client_init(client *c, const gh__runner *runner, const char *
 	assert_ok(gh__metrics_create(&c->metrics, error));
 	pthread_mutex_init(&c->mutex, NULL);
 	pthread_cond_init(&c->news, NULL);
-	assert_ok(gh__engine_create(&c->engine, runner, c->tokenizer, options, c->metrics, "tiny",
-				    error));
 }
 
 /* An engine on the scripted runner. */
@@ -226,8 +224,10 @@ static inline client *client_create(int64_t kv_blocks, const gh_engine_options *
 	client *c = malloc(sizeof *c);
 	gh__runner runner = scripted_create(kv_blocks, 512);
 
-	client_init(c, &runner, "qwen2", options);
+	client_prepare(c, "qwen2");
 	c->model = runner.self;
+	assert_ok(gh__engine_create(&c->engine, &runner, c->tokenizer, options, c->metrics, "tiny",
+				    error));
 	return c;
 }
 
