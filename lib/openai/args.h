@@ -30,14 +30,13 @@ typedef struct gh__args {
 	bool has_seed;
 	int64_t seed;
 	char *api_key, *root_path;
-	char *chat_template, *chat_template_content_format, *response_role;
+	char *chat_template, *response_role;
 	char *generation_config, *override_generation_config;
 	char *tool_call_parser, *reasoning_parser;
 	char *allowed_origins, *allowed_methods, *allowed_headers; /* JSON arrays */
 	bool allow_credentials;
 	char *rope_scaling, *rope_theta, *hf_overrides; /* JSON */
-	char *log_level;
-	bool disable_log_requests, disable_access_log;
+	bool disable_log_requests;
 	bool prompt_tokens_details, load_tracking, request_id_headers, auto_tool_choice;
 } gh__args;
 

@@ -50,13 +50,10 @@ const gh__option gh__options[] = {
 	HONOUR("enable-auto-tool-choice", NULL, FLAG, auto_tool_choice),
 	CHOICE("tool-call-parser", NULL, tool_call_parser, "|hermes|"),
 	HONOUR("chat-template", NULL, TEXT, chat_template),
-	CHOICE("chat-template-content-format", NULL, chat_template_content_format, "|auto|string|"),
 	HONOUR("response-role", NULL, TEXT, response_role),
 	HONOUR("generation-config", NULL, TEXT, generation_config),
 	HONOUR("override-generation-config", NULL, JSON, override_generation_config),
 	HONOUR("disable-log-requests", NULL, FLAG, disable_log_requests),
-	HONOUR("disable-uvicorn-access-log", NULL, FLAG, disable_access_log),
-	HONOUR("uvicorn-log-level", NULL, TEXT, log_level),
 	HONOUR("enable-prompt-tokens-details", NULL, FLAG, prompt_tokens_details),
 	HONOUR("enable-server-load-tracking", NULL, FLAG, load_tracking),
 	HONOUR("enable-request-id-headers", NULL, FLAG, request_id_headers),
@@ -77,6 +74,9 @@ const gh__option gh__options[] = {
 	SILENT("distributed-executor-backend", TEXT, "|mp|uni|"),
 	SILENT("disable-log-stats", FLAG, NULL),
 	SILENT("max-log-len", TEXT, NULL), /* prompts are never logged */
+	SILENT("disable-uvicorn-access-log", FLAG, NULL), /* there is none */
+	SILENT("uvicorn-log-level", TEXT, NULL),
+	SILENT("chat-template-content-format", TEXT, "|auto|string|"),
 
 	IGNORE("enable-reasoning", FLAG),
 	IGNORE("block-size", TEXT),
