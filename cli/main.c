@@ -198,7 +198,7 @@ double cli_real(struct argp_state *state, const char *option, const char *text, 
 
 void cli_print_json(const json_t *value)
 {
-	char *text = json_dumps(value, JSON_COMPACT);
+	char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
 
 	if (text)
 		puts(text);

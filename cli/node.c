@@ -96,7 +96,7 @@ enum {
 	KEY_ALLOW_UNSIGNED
 };
 
-/* What --config (a config.env) or the environment says, where the command line is silent. */
+/* What --config (a config.env) says, where the command line is silent. */
 typedef struct network_arguments {
 	gh_network_node_options options;
 	const char *config;
@@ -148,10 +148,12 @@ static error_t parse_network_node(int key, char *arg, struct argp_state *state)
 	}
 }
 
-/* "export NAME=value" lines as operators write them in config.env; values may be quoted. */
+/* "export NAME=value" lines as operators write them in config.env. A value may be quoted; else a
+ * comment may follow it. */
 static bool env_line(char *line, char **name, char **value)
 {
 	size_t len;
+	char *end;
 
 	line += strspn(line, " \t");
 	if (strncmp(line, "export ", 7) == 0)
@@ -161,39 +163,61 @@ static bool env_line(char *line, char **name, char **value)
 	*name = line;
 	*value = strchr(line, '=');
 	*(*value)++ = '\0';
-	len = strcspn(*value, "\r\n");
-	(*value)[len] = '\0';
-	if ((**value == '"' || **value == '\'') && len >= 2 && (*value)[len - 1] == **value) {
-		(*value)[len - 1] = '\0';
-		(*value)++;
+	if (**value == '"' || **value == '\'') {
+		end = strchr(*value + 1, **value);
+		if (end) {
+			*end = '\0';
+			(*value)++;
+			return true;
+		}
 	}
+	len = strcspn(*value, " \t\r\n");
+	(*value)[len] = '\0';
 	return true;
 }
 
+static bool env_port(const network_arguments *arguments, const char *value, int32_t *port)
+{
+	char *end;
+	long number = strtol(value, &end, 10);
+
+	*port = (int32_t)number;
+	if (end != value && !*end && number >= 1 && number <= 65535)
+		return true;
+	cli_complain("network-node", CLI_USAGE, "%s: API_PORT: expected 1 to 65535, got '%s'",
+		     arguments->config, value);
+	return false;
+}
+
+/* As in a shell, the last of several lines of a name counts, and an empty value is none. */
 static int read_config(network_arguments *arguments)
 {
 	char line[4096], *name, *value;
+	int32_t port = 0;
+	int code = CLI_OK;
 	FILE *file = fopen(arguments->config, "r");
 
 	if (!file)
 		return cli_complain("network-node", CLI_FAILED, "--config: %s: %s",
 				    arguments->config, strerror(errno));
-	while (fgets(line, sizeof line, file)) {
+	while (code == CLI_OK && fgets(line, sizeof line, file)) {
 		if (!env_line(line, &name, &value))
 			continue;
-		if (strcmp(name, "API_PORT") == 0 && !arguments->options.public_port)
-			arguments->options.public_port = atoi(value);
-		else if (strcmp(name, "NODE_CONFIG") == 0 && !arguments->node_config)
+		if (strcmp(name, "API_PORT") == 0) {
+			port = 0;
+			if (value[0] && !env_port(arguments, value, &port))
+				code = CLI_USAGE;
+		} else if (strcmp(name, "NODE_CONFIG") == 0) {
+			free(arguments->node_config);
 			arguments->node_config = strdup(value);
+		}
 	}
 	fclose(file);
-	if (arguments->options.public_port < -1 || arguments->options.public_port > 65535)
-		return cli_complain("network-node", CLI_USAGE,
-				    "%s: API_PORT: expected 1 to 65535, got %d", arguments->config,
-				    (int)arguments->options.public_port);
+	if (!arguments->options.public_port)
+		arguments->options.public_port = port;
 	if (!arguments->options.node_config)
 		arguments->options.node_config = arguments->node_config;
-	return CLI_OK;
+	return code;
 }
 
 static int run_network_node(const gh_network_node_options *options)
