@@ -245,8 +245,8 @@ static void sample(pass *p, const gh__sample_row *samples, gh__sample_result *re
 static void sample_rows(pass *p, const gh__job *job, int32_t first, int32_t rows)
 {
 	enum { BATCH = 32 };
-	gh__sample_row some[BATCH];
-	gh__sample_result results[BATCH];
+	gh__sample_row some[BATCH] = { 0 };
+	gh__sample_result results[BATCH] = { 0 };
 	int32_t from[BATCH];
 	int32_t count = 0;
 

@@ -88,8 +88,10 @@ static gh_status intend(intent *in, const char *model, const gh_model_options *o
 	gh_status status;
 
 	*in = (intent){ 0 };
-	if (model == NULL)
-		return gh__fail(error, GH_EINVAL, "model: a folder or a repository id expected");
+	if (model == NULL) {
+		gh__fail(error, GH_EINVAL, "model: a folder or a repository id expected");
+		return GH_EINVAL;
+	}
 	status = gh__options_copy(&in->options, sizeof in->options, sizeof in->options, options,
 				  error);
 	if (status == GH_OK)
@@ -266,9 +268,13 @@ static gh_status load_ranks(gh_model *m, const intent *in, gh_error *error)
 	gh__load_progress progress = { .fn = in->options.progress,
 				       .userdata = in->options.userdata };
 	loader *loaders = gh__calloc((size_t)m->ranks, sizeof *loaders);
-	gh__comm **comms = gh__calloc((size_t)m->ranks, sizeof *comms);
-	gh_status status = loaders == NULL || comms == NULL ? gh__fail_nomem(error) : GH_OK;
+	gh__comm **comms = gh__calloc((size_t)m->ranks, sizeof(gh__comm *));
+	gh_status status = GH_OK;
 
+	if (loaders == NULL || comms == NULL) {
+		status = gh__fail_nomem(error);
+		goto out;
+	}
 	for (int i = 0; i < m->ranks && status == GH_OK; i += tp)
 		status = gh__comm_create_local(comms + i, tp, error);
 	if (status != GH_OK)

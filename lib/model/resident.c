@@ -212,9 +212,9 @@ static gh_status read_fused(const gh__load *load, const fused *f, int32_t layer,
 	void *raw = gh__malloc((size_t)(step * f->k) * 4);
 	gh_status status = GH_OK;
 
+	*absmax = 0.0F;
 	if (raw == NULL)
 		return gh__fail_nomem(error);
-	*absmax = 0.0F;
 	for (int i = 0; i < f->count; i++) {
 		const gh__part *p = &f->parts[i];
 		gh__tensor t;

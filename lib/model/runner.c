@@ -338,10 +338,11 @@ static gh_status rank_prepare(gh__rank *rank, runner *r, int index, gh_error *er
 static gh_status join_ranks(runner *r, gh_error *error)
 {
 	int tp = r->model->info.tensor_parallel, pp = r->model->info.pipeline_parallel;
-	int most = tp > pp ? tp : pp;
-	gh__comm **comms = gh__calloc((size_t)most, sizeof *comms);
-	gh_status status = comms == NULL ? gh__fail_nomem(error) : GH_OK;
+	gh__comm **comms = gh__calloc((size_t)(tp > pp ? tp : pp), sizeof(gh__comm *));
+	gh_status status = GH_OK;
 
+	if (comms == NULL)
+		return gh__fail_nomem(error);
 	for (int stage = 0; stage < pp && status == GH_OK; stage++) {
 		status = gh__comm_create_local(comms, tp, error);
 		for (int i = 0; i < tp && status == GH_OK; i++)
@@ -360,8 +361,10 @@ static gh_status join_ranks(runner *r, gh_error *error)
 static gh_status plan_memory(runner *r, gh_error *error)
 {
 	gh__memory_plan *plans = gh__calloc((size_t)r->ranks, sizeof *plans);
-	gh_status status = plans == NULL ? gh__fail_nomem(error) : GH_OK;
+	gh_status status = GH_OK;
 
+	if (plans == NULL)
+		return gh__fail_nomem(error);
 	for (int i = 0; i < r->ranks && status == GH_OK; i++) {
 		gh__rank *rank = &r->rank[i];
 		bool host = strcmp(rank->device->table->kind, "cpu") == 0;
@@ -379,7 +382,7 @@ static gh_status plan_memory(runner *r, gh_error *error)
 		if (i == 0 || plans[i].blocks < r->blocks)
 			r->blocks = plans[i].blocks;
 	}
-	for (int i = 0; i < r->ranks && status == GH_OK; i++)
+	for (int i = 0; i < r->ranks; i++)
 		plans[i].blocks = r->blocks;
 	if (status == GH_OK)
 		gh__memory_plans_log(plans, r->ranks);

@@ -97,28 +97,22 @@ static bool known_extra(const gh__model_desc *desc, const char *name)
 	       (desc->stored.e4m3 && ends_with(name, "_proj.input_scale"));
 }
 
-static void shape_text(char *out, size_t size, const int64_t *shape, int32_t dims)
-{
-	size_t at = 0;
-
-	out[0] = '\0';
-	for (int32_t i = 0; i < dims && at < size; i++)
-		at += (size_t)snprintf(out + at, size - at, "%s%lld", i > 0 ? ", " : "",
-				       (long long)shape[i]);
-}
-
 static gh_status check_shape(const gh__tensor *t, const gh_tensor_info *info, gh_error *error)
 {
-	const int64_t expected[] = { t->rows, t->columns };
-	char want[64], have[GH_DIMS_MAX * 22];
-	bool same = info->dims == t->dims;
+	char want[48], have[GH_DIMS_MAX * 22] = "";
+	size_t len = 0;
 
-	for (int32_t i = 0; i < t->dims && same; i++)
-		same = info->shape[i] == expected[i];
-	if (same)
+	/* Dimensions that a tensor does not have are 1, on both sides. */
+	if (info->dims == t->dims && info->shape[0] == t->rows && info->shape[1] == t->columns)
 		return GH_OK;
-	shape_text(want, sizeof want, expected, t->dims);
-	shape_text(have, sizeof have, info->shape, info->dims);
+	if (t->dims == 1)
+		snprintf(want, sizeof want, "%lld", (long long)t->rows);
+	else
+		snprintf(want, sizeof want, "%lld, %lld", (long long)t->rows,
+			 (long long)t->columns);
+	for (int32_t i = 0; i < info->dims && len < sizeof have; i++)
+		len += (size_t)snprintf(have + len, sizeof have - len, "%s%lld", i > 0 ? ", " : "",
+					(long long)info->shape[i]);
 	return gh__fail(error, GH_EFORMAT, "%s in %s: shape [%s], [%s] expected", t->name,
 			info->file, have, want);
 }

@@ -216,7 +216,7 @@ int main(int argc, char **argv)
 	gh__runner_options limits = { .step_tokens = BATCH_MAX * CONTEXT,
 				      .step_sequences = BATCH_MAX,
 				      .max_length = PREFILL,
-				      .kv_blocks = BATCH_MAX * BLOCKS };
+				      .kv_blocks = (int64_t)BATCH_MAX * BLOCKS };
 	gh_error error = GH_ERROR_INIT;
 	gh_device_info device_info;
 	gh_model_info info;

@@ -108,7 +108,7 @@ static inline void files_write(const model_files *f)
 				    json_pack("{s:s, s:o, s:[I, I]}", "dtype",
 					      gh_dtype_name(t->dtype), "shape", shape,
 					      "data_offsets", (json_int_t)offset,
-					      (json_int_t)(offset + t->size)));
+					      (json_int_t)offset + (json_int_t)t->size));
 		offset += t->size;
 	}
 	text = json_dumps(header, JSON_COMPACT);

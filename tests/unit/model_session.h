@@ -37,7 +37,7 @@ static inline void session_open(session *s, const char *folder, const gh_model_o
 	gh__runner_options limits = {
 		.step_tokens = SESSION_TOKENS,
 		.step_sequences = SESSION_SEQUENCES,
-		.kv_blocks = SESSION_BLOCKS * SESSION_SEQUENCES,
+		.kv_blocks = (int64_t)SESSION_BLOCKS * SESSION_SEQUENCES,
 	};
 	gh_model_info info;
 
@@ -116,7 +116,8 @@ static inline gh_status session_try(session *s, const feed *feeds, int count, fl
 	if (s->model->info.max_length < SESSION_BLOCKS * GH__KV_BLOCK)
 		step.blocks_max = (s->model->info.max_length + GH__KV_BLOCK - 1) / GH__KV_BLOCK;
 	for (int i = 0; i < count; i++)
-		memmove(table + i * step.blocks_max, table + i * SESSION_BLOCKS,
+		memmove(&table[(size_t)i * (size_t)step.blocks_max],
+			&table[(size_t)i * SESSION_BLOCKS],
 			(size_t)step.blocks_max * sizeof *table);
 	status = s->runner.table->step(s->runner.self, &step, rows, results,
 				       results != NULL ? count : 0, error);
