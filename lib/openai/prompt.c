@@ -247,8 +247,8 @@ static gh_status encode_completion(gh__openai_request *r, const gh__openai_model
 static gh_status encode_chat(gh__openai_request *r, const gh__openai_model *model,
 			     gh__openai_error *error)
 {
-	char *text;
-	size_t len;
+	char *text = NULL;
+	size_t len = 0;
 	gh_status status = gh__openai_render(&text, &len, r, model, error);
 
 	if (status == GH_OK)

@@ -193,9 +193,10 @@ START_TEST(every_option)
 				 o->allowed + 1);
 			value = allowed;
 		}
-		snprintf(text, sizeof text, "--%s %s", o->name, value);
-		if (strcmp(o->name, "enable-auto-tool-choice") == 0)
-			strcat(text, " --tool-call-parser hermes");
+		const char *also = strcmp(o->name, "enable-auto-tool-choice") == 0
+					   ? "--tool-call-parser hermes"
+					   : "";
+		snprintf(text, sizeof text, "--%s %s %s", o->name, value, also);
 		if (o->fate == GH__OPTION_REFUSED) {
 			assert_fails(GH_ENOTSUP, o->name, parse(&a, text, error));
 			continue;

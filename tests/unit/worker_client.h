@@ -184,12 +184,13 @@ static inline const char *keys_of(const json_t *object)
 	static char text[1024];
 	const char *key;
 	json_t *value;
+	size_t len = 0;
 
 	text[0] = '\0';
 	json_object_foreach((json_t *)object, key, value)
 	{
-		strcat(text, key);
-		strcat(text, " ");
+		len += (size_t)snprintf(text + len, sizeof text - len, "%s ", key);
+		ck_assert_uint_lt(len, sizeof text);
 	}
 	return text;
 }
@@ -255,7 +256,8 @@ static inline void wait_ready(int port)
 
 static inline gh_worker *worker_with(const char *const *more, size_t count)
 {
-	const char *args[32] = { CHECKPOINT, "--port", "0", "--host", "127.0.0.1" };
+	static const char checkpoint[] = CHECKPOINT;
+	const char *args[32] = { checkpoint, "--port", "0", "--host", "127.0.0.1" };
 	gh_worker_options options = GH_WORKER_OPTIONS_INIT;
 	gh_worker *worker = NULL;
 
