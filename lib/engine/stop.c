@@ -73,7 +73,7 @@ nomem:
 
 void gh__stop_list_free(gh__stop_list *list)
 {
-	for (int32_t i = 0; i < list->count; i++)
+	for (int32_t i = 0; list->string && i < list->count; i++)
 		gh__free(list->string[i]);
 	gh__free(list->string);
 	gh__free(list->length);
