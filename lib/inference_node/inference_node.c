@@ -121,10 +121,15 @@ static gh_status start_servers(gh_inference_node *node, const gh_inference_node_
 {
 	static const gh__http_route management = { NULL, "/*", gh__management_handle };
 	static const gh__http_route inference = { NULL, "/*", gh__proxy_handle };
-	gh_status status =
-		start_server(&node->management, node, options->host,
-			     options->port ? options->port : 8080, &management, 5, error);
+	gh_status status;
 
+	if (options->host && gh__address_public(options->host))
+		gh__warn("inference_node",
+			 "the management and inference APIs have no authentication and listen on a "
+			 "public address host=%s",
+			 options->host);
+	status = start_server(&node->management, node, options->host,
+			      options->port ? options->port : 8080, &management, 5, error);
 	if (status == GH_OK)
 		status = start_server(&node->inference, node, options->host,
 				      options->inference_port ? options->inference_port : 5000,
