@@ -6,7 +6,8 @@
 #include "serve/generate.h"
 #include "serve/info.h"
 
-#define OUT_MAX ((size_t)256 << 20)
+#define OUT_MAX    ((size_t)256 << 20)
+#define LARGE_BODY ((size_t)256 << 10)
 
 enum {
 	QUIET = 1,    /* not counted */
@@ -176,6 +177,15 @@ static void run(void *arg)
 	routes[x->route].fn(x);
 }
 
+/* Who prepares it. */
+static gh__crew *crew_for(const gh__exchange *x)
+{
+	size_t len = 0;
+
+	gh__http_body(x->request, &len);
+	return len > LARGE_BODY ? x->worker->large : x->worker->crew;
+}
+
 static void dispatch(gh__exchange *x, const route *r)
 {
 	if (r->what) {
@@ -190,7 +200,7 @@ static void dispatch(gh__exchange *x, const route *r)
 		gh__info_not_ready(x);
 	} else if (!(r->flags & PREPARED)) {
 		r->fn(x);
-	} else if (gh__crew_run(x->worker->crew, run, x) != GH_OK) {
+	} else if (gh__crew_run(crew_for(x), run, x) != GH_OK) {
 		gh__exchange_refuse(x, 503, GH__OPENAI_BUSY, "The server is overloaded.");
 	}
 }

@@ -16,7 +16,7 @@
 #include "serve/environment.h"
 #include "serve/routes.h"
 
-enum { PREPARE_THREADS = 4, PREPARE_WAITING = 32768, STOP_SECONDS = 5 };
+enum { PREPARE_THREADS = 4, PREPARE_LARGE_THREADS = 1, PREPARE_WAITING = 32768, STOP_SECONDS = 5 };
 
 /* ---- the end of loading, and failure ---- */
 
@@ -230,11 +230,14 @@ static void worker_free(gh_worker *worker)
 		gh__http_server_stop(worker->http, gh__now() + STOP_SECONDS * GH__SECOND);
 	if (worker->loader_started)
 		pthread_join(worker->loader, NULL);
-	/* What the crew still holds goes into the engine, and its ends may come back. */
+	/* What the crews still hold goes into the engine, and its ends may come back. */
 	if (worker->crew)
 		gh__crew_stop(worker->crew);
+	if (worker->large)
+		gh__crew_stop(worker->large);
 	gh__served_free(&worker->served);
 	gh__crew_free(worker->crew);
+	gh__crew_free(worker->large);
 	gh__metrics_free(worker->metrics);
 	for (int i = 0; i < 3; i++) {
 		gh__free(worker->cors[i]);
@@ -270,6 +273,9 @@ gh_status gh__worker_start(gh_worker **out, const gh_worker_options *options, gh
 		status = gh__metrics_create(&worker->metrics, error);
 	if (status == GH_OK)
 		status = gh__crew_create(&worker->crew, PREPARE_THREADS, PREPARE_WAITING, error);
+	if (status == GH_OK)
+		status = gh__crew_create(&worker->large, PREPARE_LARGE_THREADS, PREPARE_WAITING,
+					 error);
 	if (status == GH_OK)
 		status = listen_on(worker, error);
 	if (status == GH_OK) {

@@ -57,7 +57,8 @@ struct gh_worker {
 	gh__metrics *metrics;
 	_Atomic(gh__metric *) requests[GH__ROUTES_MAX + 1][GH__STATUS_CLASSES];
 	gh__http_server *http;
-	gh__crew *crew;
+	gh__crew *crew;      /* for bodies of the usual size */
+	gh__crew *large;     /* for others, so that they hold nobody up but each other */
 	_Atomic int running; /* generations */
 
 	int wake; /* eventfd */

@@ -232,6 +232,38 @@ START_TEST(hostile_bodies)
 }
 END_TEST
 
+/* While large bodies are worked on, others are answered. */
+START_TEST(large_bodies)
+{
+	enum { LARGE = 4 };
+	size_t size = (size_t)4 << 20;
+	char *body = malloc(size + 1);
+	int fd[LARGE];
+	const row refused = { "", 400, REFUSED, "maximum context length is 512 tokens" };
+
+	memset(body, 'a', size);
+	memcpy(body, "{\"prompt\":\"", 11);
+	memcpy(body + size - 2, "\"}", 2);
+	for (int i = 0; i < LARGE; i++) {
+		fd[i] = dial(port);
+		put_request(fd[i], "POST", COMPLETION, JSON_TYPE, body, size);
+	}
+	free(body);
+	reply r = post(port, "/tokenize", "{'prompt':'Hi'}");
+	ck_assert_int_eq(r.status, 200);
+	reply_free(&r);
+	r = get(port, "/metrics");
+	ck_assert_ptr_null(strstr(r.body,
+				  "handler=\"" COMPLETION "\",method=\"POST\",status=\"4xx\"} "
+				  "4.0"));
+	reply_free(&r);
+	for (int i = 0; i < LARGE; i++) {
+		r = take(fd[i]);
+		check_error("large", &r, &refused);
+	}
+}
+END_TEST
+
 /* ---- transport ---- */
 
 START_TEST(paths_and_methods)
@@ -345,6 +377,7 @@ int main(void)
 	tcase_add_test(t, completion_errors);
 	tcase_add_test(t, too_long);
 	tcase_add_test(t, hostile_bodies);
+	tcase_add_test(t, large_bodies);
 	tcase_add_test(t, paths_and_methods);
 	tcase_add_test(t, models);
 	tcase_add_test(t, metrics);
