@@ -114,7 +114,7 @@ typedef struct gh__linear_args {
  * ---- rotary embedding of q and k in place, and the write of k and v to the cache ----
  * HALF: element i pairs with i + d/2; INTERLEAVED: 2i with 2i + 1. With c and s from the table:
  * y_a = round(round(a c) - round(b s)), y_b = round(round(b c) + round(a s)).
- * e4m3 cache: e4m3(clamp(x / scale)).
+ * e4m3 cache: e4m3(clamp(x / scale)); other caches round to nearest even.
  */
 typedef enum gh__rope_pairing { GH__ROPE_HALF = 1, GH__ROPE_INTERLEAVED } gh__rope_pairing;
 
@@ -147,10 +147,12 @@ typedef struct gh__rope_args {
 /*
  * ---- attention ----
  * ONLINE: tiles of 128 absolute positions within splits of 1024. In a tile: s = (q . k) * scale in
- *   f32; new maximum; p = exp(s - max) in f32, rounded to act before the product with v; O and l are
- *   rescaled at every tile. Splits are folded in ascending order by
+ *   f32; new maximum; p = exp(s - max) in f32, rounded to act before the product with v; O and l
+ *   are rescaled at every tile. Splits are folded in ascending order by
  *   m = max(m1, m2), O = O1 exp(m1 - m) + O2 exp(m2 - m), likewise l. y = round(O / l).
- *   Prefill and decode are this same computation.
+ *   l adds up p before it is rounded. An e4m3 cache reads as value * scale in f32, not rounded.
+ *   Prefill and decode are this same computation. Positions of a row's sequence beyond its own
+ *   never reach it. Rows of no sequence (from row_start[sequences] on) come out as zeros.
  * ROW: whole rows of scores, normalised and rounded before the product (proof of compute).
  * PAGED reads k and v through block tables only; PACKED reads them from qkv (no cache).
  */
@@ -215,8 +217,12 @@ typedef struct gh__select_args {
  * ---- sampling: from a row of logits to a token and its logprobs ----
  *
  * A pure function of the row and of gh__sample_row: ties go to the lower id; random numbers are
- * Philox 4x32-10 keyed by seed, counted by (stream, position, id). The order of the steps is that of
- * the struct's fields. Steps up to the penalties round to the logits' dtype, the rest is f32.
+ * Philox 4x32-10 keyed by seed, counted by (stream, position, id): the draw of a token is word id
+ * mod 4 of counter (id / 4, position, stream, 0). The order of the steps is that of the struct's
+ * fields. Steps up to the penalties round to the logits' dtype, the rest is f32; temperature (at
+ * least 0.01 when not 0), top_p and 1 - top_p are rounded to that dtype too, min_p is not. Ids that
+ * are no column are passed over, in prompt, output and bias. rank is 1 + how many logprobs are
+ * greater.
  */
 enum { GH__TOP_MAX = 20 };
 
@@ -243,7 +249,7 @@ typedef struct gh__sample_row {
 } gh__sample_row;
 
 typedef struct gh__sample_result {
-	int32_t token; /* -1: the row holds a NaN, or nothing is allowed */
+	int32_t token; /* -1: the row holds a NaN or +infinity, or nothing is allowed */
 	float logprob; /* -INFINITY: filtered out */
 	int32_t rank;  /* 1 = most probable */
 	int32_t top_count;

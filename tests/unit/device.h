@@ -124,7 +124,8 @@ static inline float rounded(gh_dtype dtype, float x)
 	return get(dtype, &place, 0);
 }
 
-/* count numbers of magnitudes from 2^-6 to 1, times scale; some are zero. Caller frees (gh__free). */
+/* count numbers of magnitudes from 2^-6 to 1, times scale; some are zero. Caller frees
+ * (gh__free). */
 static inline void *random_numbers(gh_dtype dtype, int64_t count, double scale, uint64_t *state)
 {
 	void *p = gh__calloc((size_t)count + 1, size_of(dtype));

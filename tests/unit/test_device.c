@@ -186,7 +186,8 @@ START_TEST(e4m3_of_every_f16)
 }
 END_TEST
 
-/* A row with every finite f16 of one sign and its scale: the division differs from the reciprocal. */
+/* A row with every finite f16 of one sign and its scale: the division differs from the
+ * reciprocal. */
 START_TEST(activations_divide)
 {
 	enum { N = 0x7c00 };

@@ -158,7 +158,6 @@ GH__INLINE void load_values(gh_dtype kv, bool whole, const char *const lines[8],
 	for (i = 0; i < dim; i += 8) {
 		float *panel = to + i / 16 * 16 * TILE + i % 16;
 
-		GH__UNROLL
 		for (int r = 0; r < n; r++)
 			v8f_store(panel + r * 16,
 				  load_scaled(kv, whole, lines[r], i, dim, v8f_set1(scale)));
@@ -167,8 +166,8 @@ GH__INLINE void load_values(gh_dtype kv, bool whole, const char *const lines[8],
 		v8f_store(to + i / 16 * 16 * TILE + 8 + r * 16, v8f_zero());
 }
 
-/* Ask for k and v of eight positions that will be wanted soon: blocks are small and lie scattered, so
- * the machine's own prefetching does not find them. */
+/* Ask for k and v of eight positions that will be wanted soon: blocks are small and lie scattered,
+ * so the machine's own prefetching does not find them. */
 GH__INLINE void ask_for(gh_dtype kv, const attention_job *job, const int32_t *blocks, int64_t head,
 			int64_t first)
 {

@@ -16,8 +16,8 @@
  * A kernel's source is compiled twice. With GH__LANES_AVX2 the lanes are a ymm register, without
  * they are a loop over eight numbers. Each function below is exactly rounded, or defined by exactly
  * rounded steps in a fixed order, so both give the same bits, and the scalar build runs anywhere.
- * GH__TWIN(name) keeps the two builds' symbols apart. Only the vector build needs everything inlined
- * and short loops unrolled.
+ * GH__TWIN(name) keeps the two builds' symbols apart. Only the vector build needs everything
+ * inlined and short loops unrolled.
  */
 #if defined(GH__LANES_AVX2)
 

@@ -278,7 +278,8 @@ static int64_t rows_a_task(int64_t k)
 	return rows < 48 ? 48 : rows > GH__ROWS_MAX ? GH__ROWS_MAX : rows;
 }
 
-/* A few tasks a thread, each a run of neighbouring panels, so that memory is read in long pieces. */
+/* A few tasks a thread, each a run of neighbouring panels, so that memory is read in long
+ * pieces. */
 static int64_t panels_a_task(const gh__linear_desc *desc, int threads)
 {
 	const int64_t panels = gh__linear_panels(desc);

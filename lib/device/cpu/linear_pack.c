@@ -6,8 +6,8 @@
 /*
  * Packing of weights, and the sizes that go with it.
  *
- * [panel][k][32]: the outputs of a panel next to each other for every k; of a SWIGLU matrix 16 gates
- * and the 16 ups of the same columns. Within each 16, bf16 outputs j and j + 8 are neighbours
+ * [panel][k][32]: the outputs of a panel next to each other for every k; of a SWIGLU matrix 16
+ * gates and the 16 ups of the same columns. Within each 16, bf16 outputs j and j + 8 are neighbours
  * (micro.h). Outputs past the last are zeros.
  */
 size_t gh__linear_packed_size(const gh__linear_desc *desc)
@@ -49,37 +49,79 @@ static int64_t panel_of(const gh__linear_desc *desc, int64_t row, int *place)
 	return column / width;
 }
 
+/* One row's elements, `size` bytes each, 32 elements apart. */
+static inline void scatter(unsigned char *to, const unsigned char *from, int64_t count, size_t size)
+{
+	for (int64_t i = 0; i < count; i++)
+		memcpy(to + (size_t)i * GH__PANEL * size, from + (size_t)i * size, size);
+}
+
+/* Rows by panelfuls and k by blocks, so that what is written to stays in the nearest cache. */
 static void pack_rows(void *arg, int64_t first, int64_t count)
 {
+	enum { K = 256 };
 	const pack_job *job = arg;
 	const int64_t k = job->desc->k;
 	const size_t size = gh_dtype_size(job->desc->weight);
 
-	for (int64_t row = first; row < first + count; row++) {
-		int place;
-		int64_t panel = panel_of(job->desc, job->first + row, &place);
-		const unsigned char *from = job->src + (size_t)(row * k) * size;
-		unsigned char *to = job->dst + ((size_t)(panel * k) * GH__PANEL + place) * size;
+	for (int64_t begin = first; begin < first + count; begin += GH__PANEL) {
+		int64_t left = first + count - begin;
+		int64_t end = begin + (left < GH__PANEL ? left : GH__PANEL);
 
-		for (int64_t i = 0; i < k; i++)
-			memcpy(to + (size_t)i * GH__PANEL * size, from + (size_t)i * size, size);
+		for (int64_t at = 0; at < k; at += K) {
+			int64_t n = k - at < K ? k - at : K;
+
+			for (int64_t row = begin; row < end; row++) {
+				int place;
+				int64_t panel = panel_of(job->desc, job->first + row, &place);
+				const unsigned char *from =
+					job->src + (size_t)(row * k + at) * size;
+				unsigned char *to =
+					job->dst +
+					((size_t)(panel * k + at) * GH__PANEL + (size_t)place) *
+						size;
+
+				if (size == 1)
+					scatter(to, from, n, 1);
+				else if (size == 2)
+					scatter(to, from, n, 2);
+				else
+					scatter(to, from, n, 4);
+			}
+		}
 	}
+}
+
+/* The first code that is no number; count: none. */
+static int64_t find_nan(const unsigned char *codes, int64_t count)
+{
+	int64_t i = 0;
+
+	for (; i + 64 <= count; i += 64) {
+		unsigned char found = 0;
+
+		for (int j = 0; j < 64; j++)
+			found |= (codes[i + j] & 0x7f) == 0x7f;
+		if (found)
+			break;
+	}
+	while (i < count && (codes[i] & 0x7f) != 0x7f)
+		i++;
+	return i;
 }
 
 gh_status gh__linear_pack(const gh__cpu *cpu, const gh__linear_desc *desc, void *dst,
 			  const void *src, int64_t row, int64_t rows, gh_error *error)
 {
 	pack_job job = { desc, dst, src, row };
-	const unsigned char *codes = src;
 
 	if (desc->weight == GH_E4M3) {
-		for (int64_t i = 0; i < rows * desc->k; i++) {
-			if ((codes[i] & 0x7f) == 0x7f)
-				return gh__fail(error, GH_ENUMERIC,
-						"weight row %lld, column %lld: not a number",
-						(long long)(row + i / desc->k),
-						(long long)(i % desc->k));
-		}
+		int64_t at = find_nan(src, rows * desc->k);
+
+		if (at < rows * desc->k)
+			return gh__fail(error, GH_ENUMERIC,
+					"weight row %lld, column %lld: not a number",
+					(long long)(row + at / desc->k), (long long)(at % desc->k));
 	}
 	gh__cpu_rows(cpu, pack_rows, &job, rows, GH__PANEL);
 	return GH_OK;

@@ -7,8 +7,8 @@
  * The inner product of every matrix kernel: a few rows of x times 16 or 32 outputs.
  *
  * Weights of neighbouring outputs lie next to each other for k = 0, 1, ..., so an output is a lane
- * and its sum is one chain of fused multiply-adds over ascending k, whatever the rows beside it are.
- * The chain may be cut anywhere: it continues from what acc holds.
+ * and its sum is one chain of fused multiply-adds over ascending k, whatever the rows beside it
+ * are. The chain may be cut anywhere: it continues from what acc holds.
  *
  * Weights are widened on the way, exactly. bf16 weights are stored in pairs (j, j + 8), so that a
  * shift and a mask widen 16 of them. e4m3 weights are widened to their value times 2^-8, by moving
@@ -64,10 +64,11 @@ GH__INLINE void load_weights(weight_kind kind, const unsigned char *w, v8f out[2
 /*
  * acc[r][h] (16 numbers each) continues, or begins from 0, with the sums over [0, k) of x[r] w[h].
  * kind, rows, halves, w_step: constants at compile time. x: rows x_stride apart; w: w_step bytes
- * from k to k, halves next to each other; acc: rows acc_row floats apart, halves next to each other.
+ * from k to k, halves next to each other; acc: rows acc_row floats apart, halves next to each
+ * other.
  *
- * One row streams through weights at the speed of memory, which the machine's own
- * prefetching does best. With more rows, the weights wanted next are asked for meanwhile: from `ahead` on,
+ * One row streams through weights at the speed of memory, which the machine's own prefetching does
+ * best. With more rows, the weights wanted next are asked for meanwhile: from `ahead` on,
  * ahead_step bytes for every k.
  */
 GH__INLINE void micro(weight_kind kind, int rows, int halves, const float *x, int64_t x_stride,

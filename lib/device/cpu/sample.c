@@ -4,16 +4,17 @@
 /*
  * From a row of logits to a token and its logprobs: a pure function of the row and gh__sample_row.
  *
- * 1. Logits of tokens that are not allowed become -inf; bias is added, rounded to the logits' dtype.
- * 2. Repetition r (itself rounded) over the set of tokens in prompt and output: l / r if l > 0, else
- *    l r; rounded. Frequency: l - round(f c), c the count in the output, f and c rounded; presence:
- *    l - p; rounded.
+ * 1. Logits of tokens that are not allowed become -inf; bias is added, rounded to the logits'
+ * dtype.
+ * 2. Repetition r (itself rounded) over the set of tokens in prompt and output: l / r if l > 0,
+ *    else l r; rounded. Frequency: l - round(f c), c the count in the output, f and c rounded;
+ *    presence: l - p; rounded.
  * 3. In f32: l / t, t at least 0.01 and rounded to the dtype (greedy: no division).
- * 4. top_k: values below the k-th largest go, ties stay. top_p: probabilities of what is left, added
- *    up from the smallest (of equals, the highest id first); dropped where the sum, rounded to f32,
- *    is <= 1 - p; p and 1 - p rounded to the dtype; the most probable stays. Sums are exact: each
- *    probability counts as a multiple of 2^-60, so no order of adding is needed, and no sort.
- *    min_p: dropped where probability < min_p times the largest.
+ * 4. top_k: values below the k-th largest go, ties stay. top_p: probabilities of what is left,
+ *    added up from the smallest (of equals, the highest id first); dropped where the sum, rounded
+ *    to f32, is <= 1 - p; p and 1 - p rounded to the dtype; the most probable stays. Sums are
+ *    exact: each probability counts as a multiple of 2^-60, so no order of adding is needed, and no
+ *    sort. min_p: dropped where probability < min_p times the largest.
  * 5. logprob = (l - max) - ln(sum), probability = exp(l - max) / sum. A sum goes over ids in 32
  *    lanes (id mod 32, ascending), added as (0 + 1) + (2 + 3) groups of eight, then v8f_sum().
  *    Dropped tokens add +0, which changes nothing.
@@ -241,9 +242,10 @@ static bool dropped(const weigher *w, uint64_t sum)
 }
 
 /*
- * The smallest value that is not dropped whole when the weights of the n tokens in s->list are added
- * up from the smallest value on, as its key; *below: the weight of all smaller ones. All dropped:
- * UINT32_MAX. A radix descent over the keys, 11, 11 and 10 bits, that keeps what is still open.
+ * The smallest value that is not dropped whole when the weights of the n tokens in s->list are
+ * added up from the smallest value on, as its key; *below: the weight of all smaller ones. All
+ * dropped: UINT32_MAX. A radix descent over the keys, 11, 11 and 10 bits, that keeps what is still
+ * open.
  */
 static uint32_t threshold(const scratch *s, int64_t n, const weigher *w, uint64_t *below)
 {
