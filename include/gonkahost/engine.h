@@ -22,8 +22,8 @@ GH_BEGIN
 
 /** Zero means default in every field; new fields go at the end. */
 typedef struct gh_engine_options {
-	size_t struct_size;    /**< set by GH_ENGINE_OPTIONS_INIT */
-	int32_t max_length;    /**< prompt and answer together; 0 = the model's */
+	size_t struct_size; /**< set by GH_ENGINE_OPTIONS_INIT */
+	int32_t max_length; /**< prompt and answer; 0 = the model's, or what the KV cache holds */
 	int32_t max_sequences; /**< in one step; 0 = 256 */
 	int32_t step_tokens;   /**< in one step, prefill chunks included; 0 = 2048 */
 	int32_t queue_max;     /**< requests that may wait; 0 = 100000 */
@@ -56,14 +56,14 @@ typedef struct gh_engine_options {
 
 /** How to choose tokens and when to stop. gh_sampling_init() gives neutral values. */
 typedef struct gh_sampling {
-	size_t struct_size;       /**< set by gh_sampling_init() */
-	int32_t n;                /**< choices, 1 to 128 */
-	int32_t max_tokens;       /**< -1 = up to the context length */
-	int32_t min_tokens;       /**< no end before that many */
-	int32_t top_k;            /**< 0 = all */
-	float temperature;        /**< 0 = greedy */
-	float top_p;              /**< (0, 1] */
-	float min_p;              /**< [0, 1] */
+	size_t struct_size; /**< set by gh_sampling_init() */
+	int32_t n;          /**< choices, 1 to 128; choice i answers as seed + i alone would */
+	int32_t max_tokens; /**< -1 = up to the context length */
+	int32_t min_tokens; /**< no end before that many; end and stop tokens are banned */
+	int32_t top_k;      /**< 0 = all */
+	float temperature;  /**< 0 = greedy */
+	float top_p;        /**< (0, 1] */
+	float min_p;        /**< [0, 1] */
 	float repetition_penalty; /**< > 0; 1 = none */
 	float frequency_penalty;  /**< [-2, 2] */
 	float presence_penalty;   /**< [-2, 2] */
@@ -73,7 +73,8 @@ typedef struct gh_sampling {
 	int32_t stop_count;       /**< stop strings */
 	uint64_t seed;            /**< with GH_SAMPLING_SEED */
 	const char *const *stop;  /**< [stop_count] UTF-8, not empty; borrows for the call */
-	const int32_t *stop_ids;  /**< [stop_id_count] tokens that end; borrows for the call */
+	/** [stop_id_count] tokens that end, others than the vocabulary's never; borrows likewise */
+	const int32_t *stop_ids;
 	const int32_t *eos_ids;  /**< [eos_count] end tokens, unless IGNORE_EOS; borrows likewise */
 	const int32_t *bias_ids; /**< [bias_count] borrows for the call */
 	const float *bias;       /**< [bias_count] added to the logits; borrows for the call */

@@ -25,7 +25,8 @@ static const char *float_text(char text[GH__DOUBLE_SIZE], float value)
 
 	if (!isfinite(value))
 		return isnan(value) ? "nan" : value > 0 ? "inf" : "-inf";
-	for (double scale = 1.0; scale < 1e9; scale *= 10.0) {
+	double scale = 1.0;
+	for (int digits = 0; digits < 9; digits++, scale *= 10.0) {
 		double rounded = round(wide * scale) / scale;
 
 		if ((float)rounded == value) {

@@ -1,6 +1,5 @@
 #include "engine/sequence.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"

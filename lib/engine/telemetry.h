@@ -1,6 +1,8 @@
 #ifndef GH_ENGINE_TELEMETRY_H
 #define GH_ENGINE_TELEMETRY_H
 
+#include <stdbool.h>
+
 #include <gonkahost/engine.h>
 
 #include "base/metrics.h"
@@ -30,7 +32,7 @@ typedef struct gh__telemetry_facts {
 	int64_t kv_blocks;
 	int32_t max_length;
 	double memory_share;
-	int prefix_cache;
+	bool prefix_cache;
 } gh__telemetry_facts;
 
 /* The life of a request, in gh__now()'s nanoseconds; 0 = did not come to it. */

@@ -175,6 +175,15 @@ static inline void same_logprobs(const gh_logprob *a, const gh_logprob *b, size_
 	must(memcmp(a, b, count * sizeof *a) == 0); /* to the bit */
 }
 
+static inline bool same_tokens(const choice *a, const choice *b)
+{
+	bool same = a->count == b->count;
+
+	for (int32_t i = 0; same && i < a->count; i++)
+		same = a->token[i].token == b->token[i].token;
+	return same;
+}
+
 static inline void same_choice(const choice *a, const choice *b)
 {
 	must(a->count == b->count);
