@@ -317,6 +317,39 @@ START_TEST(configuration_is_merged_once)
 }
 END_TEST
 
+/* What deploy/ offers to copy is accepted as it is. */
+START_TEST(configurations_of_deploy_are_accepted)
+{
+	static const struct {
+		const char *name, *model;
+		size_t args;
+	} cases[] = {
+		{ "node-config.json", "Qwen/Qwen2.5-7B-Instruct", 2 },
+		{ "node-config-qwq.json", "Qwen/QwQ-32B", 4 },
+		{ "node-config-qwq-4x3090.json", "Qwen/QwQ-32B", 6 },
+		{ "node-config-qwq-8x3090.json", "Qwen/QwQ-32B", 6 },
+		{ "node-config-qwq-8x3080.json", "Qwen/QwQ-32B", 8 },
+	};
+	char file[512];
+	gh_registry *registry;
+	gh_node_list *list;
+	int32_t merged = -1;
+
+	snprintf(file, sizeof file, GH_TEST_DATA "/../../deploy/%s", cases[_i].name);
+	assert_ok(gh_registry_open(&registry, path, error));
+	assert_ok(gh_registry_merge_config(registry, file, &merged, error));
+	ck_assert_int_eq(merged, 1);
+	assert_ok(gh_registry_list(registry, &list, error));
+	ck_assert_uint_eq(list->count, 1);
+	ck_assert_uint_eq(list->nodes[0].model_count, 1);
+	ck_assert_str_eq(list->nodes[0].models[0].id, cases[_i].model);
+	ck_assert_uint_eq(list->nodes[0].models[0].arg_count, cases[_i].args);
+	ck_assert_str_eq(list->nodes[0].models[0].args[0], "--quantization");
+	gh_node_list_free(list);
+	gh_registry_close(registry);
+}
+END_TEST
+
 /* A child acknowledges puts through a pipe until it is killed: what it acknowledged must be there. */
 START_TEST(acknowledged_is_durable)
 {
@@ -379,6 +412,7 @@ int main(void)
 	tcase_add_test(tcase, json_types);
 	tcase_add_test(tcase, addresses);
 	tcase_add_test(tcase, configuration_is_merged_once);
+	tcase_add_loop_test(tcase, configurations_of_deploy_are_accepted, 0, 5);
 	tcase_add_test(tcase, acknowledged_is_durable);
 	suite_add_tcase(suite, tcase);
 	return unit_main(suite);
