@@ -183,8 +183,9 @@ int main(int argc, char **argv)
 		ask(fd, TOKENS, true);
 		best(&token[1], began, TOKENS);
 	}
-	printf("engine %.1f us a request, %.2f us a token\n", request[0], token[0]);
-	printf("server %.1f us a request, %.2f us a streamed token\n", request[1], token[1]);
+	for (int i = 0; i < 2; i++)
+		printf("{\"bench\":\"%s\",\"request_us\":%.1f,\"token_us\":%.2f}\n",
+		       i ? "server" : "engine", request[i], token[i]);
 	close(fd);
 	gh_worker_stop(worker);
 	return EXIT_SUCCESS;

@@ -1,8 +1,8 @@
 /*
  * How fast a tokenizer loads and encodes: bench_tokenizer FOLDER [FILE]
  *
- * Without FILE it encodes text made of many scripts, code and prose. Prints the best of several
- * runs: "load 95.1 ms", "encode 8388608 bytes 14.2 MB/s ...".
+ * Without FILE it encodes text made of many scripts, code and prose. One JSON line a measurement, the
+ * best of several runs each.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,8 +88,9 @@ static void bench_encode(const gh_tokenizer *tokenizer, const char *name, const 
 			best = took;
 		gh_free(ids);
 	}
-	printf("encode %s: %zu bytes, %zu tokens, %.1f MB/s\n", name, len, count,
-	       (double)len / best * 1e-6);
+	printf("{\"bench\":\"encode\",\"text\":\"%s\",\"bytes\":%zu,\"tokens\":%zu,\"mb_s\":%.1f}"
+	       "\n",
+	       name, len, count, (double)len / best * 1e-6);
 }
 
 int main(int argc, char **argv)
@@ -115,10 +116,11 @@ int main(int argc, char **argv)
 		if (took < best)
 			best = took;
 	}
-	printf("load: %d tokens, %.1f ms\n", gh_tokenizer_size(tokenizer), best * 1e3);
+	printf("{\"bench\":\"load\",\"vocab\":%d,\"ms\":%.1f}\n", gh_tokenizer_size(tokenizer),
+	       best * 1e3);
 
 	char *text = argc > 2 ? read_text(argv[2], &len) : mixed_text(&len);
-	bench_encode(tokenizer, argc > 2 ? argv[2] : "mixed text", text, len);
+	bench_encode(tokenizer, argc > 2 ? "file" : "mixed", text, len);
 	bench_encode(tokenizer, "its first KB", text, len < 1024 ? len : 1024);
 	if (len > 1 << 20)
 		len = 1 << 20;
