@@ -28,7 +28,8 @@ typedef struct gh_engine_options {
 	int32_t step_tokens;   /**< in one step, prefill chunks included; 0 = 2048 */
 	int32_t queue_max;     /**< requests that may wait; 0 = 100000 */
 	int64_t kv_blocks;     /**< of 16 tokens; 0 = as many as memory_share allows */
-	double memory_share;   /**< of the device's memory; 0 = 0.9 */
+	double memory_share;   /**< of the device's memory; 0 = 0.9, and on a CPU at most a quarter
+				 *   of the machine's for the KV cache */
 	uint64_t seed;         /**< with GH_ENGINE_SEEDED: unseeded requests draw from it */
 	uint32_t flags;        /**< GH_ENGINE_* bits */
 	uint32_t reserved;     /**< must be 0 */

@@ -172,8 +172,6 @@ gh_status gh__engine_options_complete(gh_engine_options *o, const gh_engine_opti
 		o->step_tokens = DEFAULT_STEP_TOKENS;
 	if (o->queue_max == 0)
 		o->queue_max = DEFAULT_QUEUE;
-	if (o->memory_share == 0)
-		o->memory_share = DEFAULT_MEMORY_SHARE;
 	return GH_OK;
 }
 
@@ -237,7 +235,9 @@ static gh_status start(gh_engine *engine, const gh_tokenizer *tokenizer, gh__met
 					    .block_size = engine->info.block_size,
 					    .kv_blocks = o->kv_blocks,
 					    .max_length = o->max_length,
-					    .memory_share = o->memory_share,
+					    .memory_share = o->memory_share > 0
+								    ? o->memory_share
+								    : DEFAULT_MEMORY_SHARE,
 					    .prefix_cache = prefix_cache };
 	const gh__scheduler_config config = { .runner = engine->runner,
 					      .tokenizer = tokenizer,

@@ -506,7 +506,6 @@ gh_status gh__args_parse(gh__args *out, const char *const *args, size_t count, g
 	out->port = 8000;
 	out->tensor_parallel = 1;
 	out->pipeline_parallel = 1;
-	out->memory_share = 0.9;
 	out->max_logprobs = 20;
 	for (size_t i = 0; i < p.count; i += taken) {
 		const char *found = config_value(p.args, p.count, i, &taken);
