@@ -149,6 +149,9 @@ static void on_done(const gh__http_answer *answer, gh_status status, const gh_er
 	gh__relay_result result = { .status = status, .error = error };
 
 	(void)answer;
+	/* start() may not have let go of the lock yet. */
+	pthread_mutex_lock(&r->lock);
+	pthread_mutex_unlock(&r->lock);
 	/* Nobody else comes here any more after these two. */
 	gh__http_on_gone(r->request, NULL, NULL);
 	if (r->begun)

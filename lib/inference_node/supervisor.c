@@ -309,6 +309,7 @@ static void take_order(gh__supervisor *s, order *o)
 {
 	static const char *const why[] = { "the start was cancelled by a stop",
 					   "the start was superseded by another" };
+	const char *message = why[o->up]; /* o may be gone at the end */
 	order *before = s->current;
 
 	if (o->up) {
@@ -322,7 +323,7 @@ static void take_order(gh__supervisor *s, order *o)
 		order *passed = s->waiting;
 
 		s->waiting = o;
-		supersede(s, passed, why[o->up]);
+		supersede(s, passed, message);
 	} else if (s->phase == IDLE) {
 		if (o->up) {
 			start_workers(s, o);
@@ -334,7 +335,7 @@ static void take_order(gh__supervisor *s, order *o)
 		s->waiting = o;
 		end_workers(s);
 	}
-	supersede(s, before, why[o->up]);
+	supersede(s, before, message);
 }
 
 /* ---- looking at workers ---- */
