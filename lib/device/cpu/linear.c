@@ -283,7 +283,7 @@ static int64_t rows_a_task(int64_t k)
 static int64_t panels_a_task(const gh__linear_desc *desc, int threads)
 {
 	const int64_t panels = gh__linear_panels(desc);
-	int64_t tasks = panels / 8;
+	int64_t tasks = panels / 3;
 
 	tasks = tasks < threads ? threads : tasks > 4 * threads ? 4 * threads : tasks;
 	return (panels + tasks - 1) / tasks;
