@@ -46,6 +46,9 @@ double cli_real(struct argp_state *state, const char *option, const char *text, 
 
 void cli_print_json(const json_t *value); /* a line on stdout */
 
+/* Allow as many open files, and so connections, as this process may have. */
+void cli_raise_limits(void);
+
 /* Block SIGINT and SIGTERM, before threads are started; then wait for one of them. */
 void cli_signals_block(void);
 void cli_signals_wait(void);

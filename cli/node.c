@@ -73,6 +73,7 @@ int cli_inference_node(int argc, char **argv)
 
 	if (cli_parse(&argp, argc, argv, &node_options))
 		return CLI_USAGE;
+	cli_raise_limits();
 	cli_signals_block();
 	status = gh_inference_node_start(&node, &node_options, &error);
 	if (status != GH_OK)
@@ -227,6 +228,7 @@ static int run_network_node(const gh_network_node_options *options)
 	int32_t public_port, callback_port, admin_port;
 	gh_status status;
 
+	cli_raise_limits();
 	cli_signals_block();
 	status = gh_network_node_start(&node, options, &error);
 	if (status != GH_OK)

@@ -67,6 +67,7 @@ int cli_serve(int argc, char **argv)
 	}
 	options.args = (const char *const *)(argv + 1);
 	options.arg_count = (size_t)kept - 1;
+	cli_raise_limits();
 	status = gh_worker_start(&worker, &options, &error);
 	if (status != GH_OK)
 		return cli_fail("serve", status, &error);

@@ -372,6 +372,7 @@ static ssize_t read_stream(void *opaque, uint64_t position, char *to, size_t max
 	bool drained = false;
 
 	(void)position;
+	request->server->called = true;
 	pthread_mutex_lock(&request->lock);
 	bool lost = request->gone || request->server->cutting;
 	size_t len = lost ? 0 : outbox_take(&request->out, to, max);

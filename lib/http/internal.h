@@ -74,6 +74,8 @@ struct gh__http_server {
 	size_t linger_count;
 	bool quiet, cutting; /* stopping and cut, as far as the loop has followed */
 	bool has_room;       /* a connection has ended */
+	bool called;         /* libmicrohttpd called us in its latest run */
+	unsigned in_vain;    /* runs in a row that it wanted at once and did not call us in */
 };
 
 typedef enum gh__http_state {

@@ -151,6 +151,7 @@ static void *on_target(void *opaque, const char *target, struct MHD_Connection *
 	gh__http_request *request = gh__http_request_new(server, target);
 
 	(void)connection;
+	server->called = true;
 	if (!request)
 		return NULL;
 	request->below = server->requests;
@@ -171,6 +172,7 @@ static void on_completed(void *opaque, struct MHD_Connection *connection, void *
 	gh__http_request *request = *context;
 
 	(void)why;
+	server->called = true;
 	if (!request)
 		return;
 	*context = NULL;
@@ -200,6 +202,7 @@ static void on_connection(void *opaque, struct MHD_Connection *connection, void 
 
 	(void)connection;
 	(void)context;
+	server->called = true;
 	if (what == MHD_CONNECTION_NOTIFY_CLOSED)
 		server->has_room = true;
 }
@@ -298,10 +301,11 @@ static enum MHD_Result on_request(void *opaque, struct MHD_Connection *connectio
 				  const char *method, const char *version, const char *data,
 				  size_t *len, void **context)
 {
+	gh__http_server *server = opaque;
 	gh__http_request *request = *context;
 
-	(void)opaque;
 	(void)url;
+	server->called = true;
 	if (!request)
 		return MHD_NO; /* no memory for it */
 	if (!request->connection) {
@@ -344,6 +348,12 @@ static void log_line(void *opaque, const char *format, va_list args)
 
 /* The loop. */
 
+/* libmicrohttpd wants to be run again at once while a buffer holds what it has not looked at. When
+ * it cannot go on with that, as with a chunk's head that is longer than the buffer, it still does,
+ * until the connection's time is over: it is not let spin. */
+#define IN_VAIN_MAX  64
+#define IN_VAIN_WAIT 5 /* milliseconds */
+
 static int timeout_ms(gh__http_server *server)
 {
 	int64_t now = gh__now(), next = gh__http_linger_expire(server, now);
@@ -353,6 +363,12 @@ static int timeout_ms(gh__http_server *server)
 	if (MHD_get_timeout(server->daemon, &ms) == MHD_YES &&
 	    (ms > INT64_MAX || (int64_t)ms < wait))
 		wait = ms > INT64_MAX ? INT64_MAX : (int64_t)ms;
+	if (wait > 0 || server->called)
+		server->in_vain = 0;
+	else if (server->in_vain < IN_VAIN_MAX)
+		server->in_vain++;
+	else
+		return IN_VAIN_WAIT;
 	if (wait == INT64_MAX)
 		return -1;
 	return wait > 3600000 ? 3600000 : (int)wait;
@@ -421,6 +437,7 @@ static void run(void *opaque)
 		more = follow(server);
 		/* At its limit of connections libmicrohttpd stops watching for new ones; that it may
 		 * again, it sees only when it is run once more. */
+		server->called = false;
 		do {
 			server->has_room = false;
 			MHD_run(server->daemon);

@@ -81,6 +81,16 @@ static gh_status keep_key(level *top, const gh__pull *pull, bool unique, gh_erro
 	return top->key ? GH_OK : gh__fail_nomem(error);
 }
 
+static gh_status too_large(const gh__pull *pull, gh_error *error)
+{
+	size_t len;
+	const char *text = gh__pull_text(pull, &len);
+
+	return gh__fail(error, GH_EFORMAT, "byte %zu: %.*s%s is a number out of range",
+			gh__pull_offset(pull), (int)(len < 40 ? len : 40), text,
+			len > 40 ? "..." : "");
+}
+
 static gh_status build(json_t **root, gh__pull *pull, bool unique, gh_error *error)
 {
 	level levels[GH__PULL_DEPTH] = { { NULL, NULL, 0 } };
@@ -109,9 +119,8 @@ static gh_status build(json_t **root, gh__pull *pull, bool unique, gh_error *err
 		}
 		json_t *value = make(pull, event);
 		if (!value) {
-			status = event == GH__PULL_NUMBER
-					 ? gh__fail(error, GH_EFORMAT, "a number out of range")
-					 : gh__fail_nomem(error);
+			status = event == GH__PULL_NUMBER ? too_large(pull, error)
+							  : gh__fail_nomem(error);
 			break;
 		}
 		if (depth == 0)

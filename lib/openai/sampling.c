@@ -108,8 +108,8 @@ static gh_status check_choices(const gh__openai_request *r, const effective *e,
 		return gh__openai_refuse(error, "best_of must equal n to use output_kind=DELTA");
 	int64_t choices = r->best_of ? r->best_of : r->n;
 	if (choices > 128)
-		return gh__openai_refuse(error, "n must be at most 128, got %lld.",
-					 (long long)choices);
+		return gh__openai_refuse(error, "%s must be at most 128, got %lld.",
+					 r->best_of ? "best_of" : "n", (long long)choices);
 	if ((int64_t)r->prompt_count * choices > CHOICES_MAX)
 		return gh__openai_refuse(error,
 					 "prompt: %zu prompts of %lld choices are more than "
