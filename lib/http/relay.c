@@ -8,7 +8,12 @@
 #include "base/error.h"
 #include "base/thread.h"
 
-enum { REFUSAL_MAX = 1 << 20, HEADERS_MAX = 256, HEADER_BYTES_MAX = 256 << 10 };
+enum {
+	REFUSAL_MAX = 1 << 20,
+	HEADERS_MAX = 256,
+	HEADER_BYTES_MAX = 256 << 10,
+	EVENT_MAX = 1 << 20
+};
 
 /*
  * Two threads come here: the client's loop with pieces of the answer, and the server's loop when the
@@ -29,8 +34,11 @@ typedef struct relay {
 	int status;
 	char *content_type;
 	gh__buf headers; /* name, NUL, value, NUL, ... until they go to the request */
+	gh__buf event;   /* of a text/event-stream: the beginning of one that is not whole yet */
+	bool events;     /* it is one */
 	gh__buf refusal;
 	bool refused, begun;
+	gh_error problem; /* why we gave the answer up ourselves */
 } relay;
 
 static bool of_connection(const char *name)
@@ -50,6 +58,7 @@ static bool of_connection(const char *name)
 static void relay_free(relay *r)
 {
 	gh__buf_free(&r->headers);
+	gh__buf_free(&r->event);
 	gh__buf_free(&r->refusal);
 	gh__free(r->content_type);
 	pthread_mutex_destroy(&r->lock);
@@ -81,6 +90,18 @@ static void on_drain(void *userdata)
 
 /* ---- the other server's side ---- */
 
+/* The rest of the answer is of no use. */
+static void give_up(relay *r, gh_status status, const char *why)
+{
+	if (r->problem.status != GH_OK)
+		return;
+	gh__fail(&r->problem, status, "%s", why);
+	pthread_mutex_lock(&r->lock);
+	if (r->call)
+		gh__http_call_cancel(r->client, r->call);
+	pthread_mutex_unlock(&r->lock);
+}
+
 static void begin(relay *r)
 {
 	const char *at = r->headers.data, *end = at ? at + r->headers.len : NULL;
@@ -92,8 +113,15 @@ static void begin(relay *r)
 		at = value + strlen(value) + 1;
 	}
 	r->begun = true;
+	r->events = r->content_type && strncmp(r->content_type, "text/event-stream", 17) == 0;
 	gh__http_stream_begin(r->request, r->status, r->content_type);
 	gh__http_stream_on_drain(r->request, on_drain, r);
+}
+
+/* A server of a model that is no use now, or that sends elsewhere. */
+static bool is_refusal(int status)
+{
+	return status == 502 || status == 503 || status / 100 == 3;
 }
 
 static void on_header(int status, const char *name, const char *value, void *userdata)
@@ -106,38 +134,84 @@ static void on_header(int status, const char *name, const char *value, void *use
 		gh__free(r->content_type);
 		r->content_type = NULL;
 	} else if (name[0] == '\0') {
-		r->refused = r->keep_back_refusals && (r->status == 502 || r->status == 503);
+		r->refused = r->keep_back_refusals && is_refusal(r->status);
 	} else if (strcasecmp(name, "Content-Type") == 0) {
 		gh__free(r->content_type);
 		r->content_type = gh__strdup(value);
 	} else if (!of_connection(name) && !r->begun) {
 		gh__buf_append(&r->headers, name, strlen(name) + 1);
 		gh__buf_append(&r->headers, value, strlen(value) + 1);
+		if (gh__buf_status(&r->headers) != GH_OK)
+			give_up(r, GH_ENET, "too many headers in the answer");
 	}
+}
+
+/* A stream of events goes on event by event, so that one that breaks off ends between two of them.
+ * Answers how much of the buffer is whole events; all of it when one is larger than any should be. */
+static size_t whole_events(const gh__buf *buf, size_t from)
+{
+	const char *data = buf->data;
+	size_t at;
+
+	if (buf->len >= EVENT_MAX)
+		return buf->len;
+	for (at = buf->len; at >= 3 && at > from; at--)
+		if (data[at - 1] == '\n' &&
+		    (data[at - 2] == '\n' || (data[at - 2] == '\r' && data[at - 3] == '\n')))
+			return at;
+	return 0;
+}
+
+static gh_status write_events(relay *r, const void *data, size_t len)
+{
+	size_t before = r->event.len, whole;
+	gh_status status;
+
+	gh__buf_append(&r->event, data, len);
+	status = gh__buf_status(&r->event);
+	whole = status == GH_OK ? whole_events(&r->event, before) : 0;
+	if (whole)
+		status = gh__http_stream_write(r->request, r->event.data, whole);
+	if (status == GH_ETOOBIG) {
+		r->event.len = before; /* the same bytes come again */
+		r->event.data[before] = '\0';
+	} else {
+		gh__buf_consume(&r->event, whole);
+	}
+	return status;
 }
 
 static bool on_data(const void *data, size_t len, void *userdata)
 {
 	relay *r = userdata;
+	gh_status status;
 
+	if (r->problem.status != GH_OK)
+		return true;
 	if (r->refused) {
 		gh__buf_append(&r->refusal, data, len);
+		if (gh__buf_status(&r->refusal) != GH_OK)
+			give_up(r, GH_ENET, "too long a refusal");
 		return true;
 	}
 	if (!r->begun)
 		begin(r);
+	status = r->events ? write_events(r, data, len)
+			   : gh__http_stream_write(r->request, data, len);
+	if (status == GH_ENOMEM)
+		give_up(r, status, "out of memory");
 	/* A reader that lags is waited for; one that is gone is found out by on_gone. */
-	return gh__http_stream_write(r->request, data, len) != GH_ETOOBIG;
+	return status != GH_ETOOBIG;
 }
 
 /* What has come cannot be taken back, but must not pass for whole. */
 static void break_off(relay *r)
 {
-	static const char event[] = "\n\ndata: {\"error\":{\"object\":\"error\",\"message\":\"the "
+	static const char event[] = "data: {\"error\":{\"object\":\"error\",\"message\":\"the "
 				    "server of the model broke off\",\"type\":"
 				    "\"InternalServerError\",\"param\":null,\"code\":502}}\n\n";
 
-	if (r->content_type && strncmp(r->content_type, "text/event-stream", 17) == 0)
+	if (r->events)
 		gh__http_stream_write(r->request, event, sizeof event - 1);
 	gh__http_stream_abort(r->request);
 }
@@ -149,13 +223,18 @@ static void on_done(const gh__http_answer *answer, gh_status status, const gh_er
 	gh__relay_result result = { .status = status, .error = error };
 
 	(void)answer;
-	/* start() may not have let go of the lock yet. */
-	pthread_mutex_lock(&r->lock);
-	pthread_mutex_unlock(&r->lock);
-	/* Nobody else comes here any more after these two. */
+	/* Nobody else comes here any more after these: the server's loop, nor who started the call
+	 * and may still hold the lock. */
 	gh__http_on_gone(r->request, NULL, NULL);
 	if (r->begun)
 		gh__http_stream_on_drain(r->request, NULL, NULL);
+	pthread_mutex_lock(&r->lock);
+	r->call = NULL;
+	pthread_mutex_unlock(&r->lock);
+	if (r->problem.status != GH_OK && !r->gone) {
+		status = result.status = r->problem.status;
+		result.error = &r->problem;
+	}
 	if (status == GH_OK && !r->begun && !r->refused && !r->gone)
 		begin(r);
 	result.begun = r->begun;
@@ -164,6 +243,8 @@ static void on_done(const gh__http_answer *answer, gh_status status, const gh_er
 	result.content_type = r->content_type;
 	result.body = gh__buf_str(&r->refusal);
 	result.len = r->refusal.len;
+	if (r->begun && status == GH_OK && r->event.len)
+		gh__http_stream_write(r->request, r->event.data, r->event.len);
 	if (r->begun && status == GH_OK)
 		gh__http_stream_end(r->request);
 	else if (r->begun)
@@ -258,6 +339,7 @@ gh_status gh__http_relay(gh__http_request *request, const gh__relay_options *opt
 	r->userdata = options->userdata;
 	r->keep_back_refusals = options->keep_back_refusals;
 	gh__buf_init(&r->headers, HEADER_BYTES_MAX);
+	gh__buf_init(&r->event, 2 * EVENT_MAX);
 	gh__buf_init(&r->refusal, REFUSAL_MAX);
 	pthread_mutex_init(&r->lock, NULL);
 	status = gh__buf_status(&lines.text);

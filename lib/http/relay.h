@@ -6,7 +6,8 @@
 
 /*
  * Pass a request on to another server and its answer back: byte for byte, as it comes, at the pace of
- * the slower side. When the client goes away the call is cancelled.
+ * the slower side. When the client goes away the call is cancelled. A stream of events goes on event by
+ * event; when the other server breaks off, an error event is the last thing that the client sees.
  *
  * Headers of connections (Host, Connection, Content-Length, Transfer-Encoding, ...) stay where they
  * are; all others go both ways.
@@ -33,7 +34,7 @@ typedef struct gh__relay_options {
 	const char *unix_path;   /* copied; NULL = TCP */
 	const char *
 		authorization; /* copied; takes the place of the client's; "" = none; NULL = the client's */
-	bool keep_back_refusals;               /* 502 and 503 are not passed on but told to end */
+	bool keep_back_refusals; /* 502, 503 and 3xx are not passed on but told to end */
 	int64_t connect_timeout, idle_timeout; /* as in gh__http_call_options */
 	gh__relay_end_fn *end;
 	void *userdata;

@@ -26,6 +26,9 @@ json_t *gh__findings_body(json_t *findings)
 	return json_pack("{s:o}", "detail", findings);
 }
 
+/* Each of a million wrong items would be told at length. */
+enum { FINDINGS_MAX = 100 };
+
 static void add(json_t *findings, const char *type, const char *name, int index,
 		const char *message, const json_t *input)
 {
@@ -93,6 +96,8 @@ static void check_list(json_t *findings, const gh__field *field, const json_t *v
 	}
 	json_array_foreach(value, i, item)
 	{
+		if (json_array_size(findings) >= FINDINGS_MAX)
+			break;
 		if (field->kind == GH__FIELD_STRINGS)
 			check_string(findings, field->name, (int)i, item);
 		else if (field->kind == GH__FIELD_INTS)

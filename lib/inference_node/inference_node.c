@@ -16,7 +16,7 @@
 #include "base/log.h"
 #include "base/options.h"
 
-enum { INSTANCES_MAX = 128, START_SECONDS = 1200, DRAIN_SECONDS = 2, BODY_MAX = 128 << 20 };
+enum { INSTANCES_MAX = 128, START_SECONDS = 1200, DRAIN_SECONDS = 2 };
 
 static gh_status check(const gh_inference_node_options *options, gh_error *error)
 {
@@ -109,7 +109,6 @@ static gh_status start_server(gh__http_server **out, gh_inference_node *node, co
 	options.route_count = 1;
 	options.userdata = node;
 	options.error_body = gh__management_error;
-	options.body_max = BODY_MAX;
 	options.idle_seconds = idle_seconds;
 	options.strip_version = true;
 	return gh__http_server_start(out, &options, error);

@@ -14,6 +14,9 @@
  * services, fields, then the act itself; so one function takes every request and goes through them.
  */
 
+/* Bodies of orders; those that go to the model may be larger. */
+enum { ORDER_MAX = 4 << 20 };
+
 /* A guarded route belongs to a service and conflicts with the others. */
 typedef enum service { SERVICE_NONE = 0, SERVICE_POW, SERVICE_INFERENCE, SERVICE_TRAIN } service;
 
@@ -448,6 +451,10 @@ static json_t *read_body(gh__http_request *request)
 	body = gh__http_body(request, &len);
 	if (len == 0)
 		return json_null();
+	if (len > ORDER_MAX) {
+		gh__http_fail(request, 413, "Request Entity Too Large");
+		return NULL;
+	}
 	if (!is_json(request)) {
 		value = json_stringn(body, len);
 		return value ? value : json_string("");

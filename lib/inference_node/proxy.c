@@ -26,16 +26,25 @@ static void refuse(gh__http_request *request, int status, const char *text)
 	gh__http_respond(request, status, NULL, text, strlen(text));
 }
 
+/* Nothing was sent: what the client sent cannot be passed on, or nobody took it. */
+static void fail(gh__http_request *request, gh_status status)
+{
+	if (status == GH_EINVAL)
+		gh__http_fail(request, 400, "Bad Request");
+	else
+		refuse(request, 502, "vLLM upstream failure");
+}
+
 static void on_end(const gh__relay_result *result, void *userdata)
 {
 	passage *p = userdata;
-	bool failed = result->status != GH_OK && !result->gone;
+	bool failed = result->status != GH_OK && result->status != GH_EINVAL && !result->gone;
 
 	if (failed)
 		gh__warn("proxy", "worker %d: %s", p->lease.index, result->error->text);
 	gh__supervisor_release(p->node->supervisor, &p->lease, failed);
 	if (!result->begun && !result->gone)
-		refuse(p->request, 502, "vLLM upstream failure");
+		fail(p->request, result->status);
 	gh__free(p);
 }
 
@@ -65,7 +74,7 @@ static void pass(gh_inference_node *node, gh__http_request *request, const gh__w
 		return;
 	gh__free(p);
 	gh__supervisor_release(node->supervisor, lease, false);
-	refuse(request, 502, "vLLM upstream failure");
+	fail(request, status);
 }
 
 void gh__proxy_handle(gh__http_request *request, void *userdata)

@@ -37,6 +37,7 @@ typedef struct worker {
 	int silent;   /* looks without an answer in a row */
 	int restarts; /* in a row */
 	int64_t next_look, restart_at;
+	int64_t loading_since;
 	bool looking; /* a look is under way */
 	bool looked;  /* its result waits */
 	int look_status;
@@ -195,7 +196,8 @@ static gh_status spawn(gh__supervisor *s, int index, gh_error *error)
 	w->state = status == GH_OK ? WORKER_LOADING : WORKER_DOWN;
 	w->silent = 0;
 	w->progress = 0;
-	w->next_look = gh__now() + look_loading;
+	w->loading_since = gh__now();
+	w->next_look = w->loading_since + look_loading;
 	return status;
 }
 
@@ -259,8 +261,10 @@ static void ended(gh__supervisor *s)
 	order *next = s->waiting;
 	int i;
 
-	for (i = 0; i < s->count; i++)
+	for (i = 0; i < s->count; i++) {
+		gh__process_done(&s->workers[i].process);
 		unlink(s->workers[i].socket);
+	}
 	s->count = 0;
 	s->generation++;
 	s->phase = IDLE;
@@ -457,6 +461,8 @@ static void read_look(gh__supervisor *s, int index)
 		w->state = WORKER_READY;
 		w->silent = w->restarts = 0;
 	} else if (w->look_status) {
+		if (w->state == WORKER_READY)
+			w->loading_since = gh__now();
 		w->state = WORKER_LOADING; /* it answers: it lives */
 		w->silent = 0;
 	} else if (w->state == WORKER_READY && ++w->silent >= SILENT_MAX) {
@@ -480,6 +486,11 @@ static void watch_worker(gh__supervisor *s, int index, int64_t now)
 	}
 	if (w->looked)
 		read_look(s, index);
+	if (s->phase == RUNNING && w->state == WORKER_LOADING &&
+	    now - w->loading_since > s->options.start_timeout) {
+		gh__process_done(&w->process);
+		replace(s, index, "it did not get ready again in time");
+	}
 	if (w->state != WORKER_DOWN && !w->looking && now >= w->next_look)
 		look_at(s, index);
 }
@@ -624,7 +635,8 @@ void gh__supervisor_state_get(gh__supervisor *s, gh__supervisor_state *out)
 	pthread_mutex_lock(&s->lock);
 	out->ever_up = s->ever_up;
 	out->active = s->phase == STARTING || s->phase == RUNNING;
-	out->starting = s->phase == STARTING || (s->waiting && s->waiting->up) || s->orders;
+	out->starting = s->phase == STARTING || (s->waiting && s->waiting->up) ||
+			(s->orders && s->orders->up);
 	out->workers = s->count;
 	out->ready = out->active ? ready(s) : 0;
 	out->healthy = out->ready > 0;

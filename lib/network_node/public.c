@@ -2,7 +2,10 @@
 
 #include <string.h>
 
+#include "base/alloc.h"
+#include "base/error.h"
 #include "json/json.h"
+#include "json/pull.h"
 #include "network_node/relay.h"
 
 /*
@@ -27,30 +30,81 @@ static bool authorised(const gh_network_node *node, gh__http_request *request)
 	return false;
 }
 
+/* The value behind the key "model", the last if there are several. */
+static gh_status read_model(gh__pull *pull, char **model, gh_error *error)
+{
+	gh__pull_event event = gh__pull_next(pull);
+	const char *text;
+	size_t len;
+
+	gh__free(*model);
+	*model = NULL;
+	if (event == GH__PULL_NULL)
+		return GH_OK;
+	if (event == GH__PULL_ERROR)
+		return gh__pull_error(pull, NULL, error);
+	if (event != GH__PULL_STRING)
+		return gh__fail(error, GH_EFORMAT, "model: expected a string");
+	text = gh__pull_text(pull, &len);
+	*model = gh__strndup(text, len);
+	return *model ? GH_OK : gh__fail_nomem(error);
+}
+
+static gh_status read_body(gh__pull *pull, char **model, gh_error *error)
+{
+	gh__pull_event event = gh__pull_next(pull);
+	gh_status status = GH_OK;
+
+	if (event != GH__PULL_ERROR && event != GH__PULL_OBJECT)
+		return gh__fail(error, GH_EFORMAT, "expected an object");
+	while (status == GH_OK && event != GH__PULL_ERROR &&
+	       (event = gh__pull_next(pull)) == GH__PULL_KEY) {
+		if (gh__pull_is(pull, "model"))
+			status = read_model(pull, model, error);
+		else if (gh__pull_skip(pull) != GH_OK)
+			event = GH__PULL_ERROR;
+	}
+	if (status == GH_OK && event != GH__PULL_ERROR)
+		event = gh__pull_next(pull); /* nothing comes behind it */
+	if (status == GH_OK && event == GH__PULL_ERROR)
+		status = gh__pull_error(pull, NULL, error);
+	return status;
+}
+
+/* The rest of the body is the model server's to judge, so no tree is made of it. *model: NULL or to
+ * be freed. */
+static gh_status wanted_model(gh__http_request *request, char **model, gh_error *error)
+{
+	size_t len;
+	const char *body = gh__http_body(request, &len);
+	gh__pull *pull;
+	gh_status status = gh__pull_create(&pull, body, len, error);
+
+	*model = NULL;
+	if (status != GH_OK)
+		return status;
+	status = read_body(pull, model, error);
+	gh__pull_free(pull);
+	return status;
+}
+
 static void chat(gh__http_request *request, void *userdata)
 {
 	gh_network_node *node = userdata;
 	gh_error error = GH_ERROR_INIT;
-	const char *body, *model = NULL;
-	gh__json_reader reader;
-	json_t *object;
-	size_t len;
+	char *model;
+	gh_status status;
 
 	if (!authorised(node, request))
 		return;
-	body = gh__http_body(request, &len);
-	object = gh__json_parse(body, len, false, &error);
-	if (!object) {
-		gh__http_fail(request, 400, "invalid request body: %s", error.text);
-		return;
-	}
-	gh__json_root(&reader, object, "", &error);
-	gh__json_string(&reader, "model", &model);
-	if (gh__json_reader_status(&reader) != GH_OK)
+	status = wanted_model(request, &model, &error);
+	if (status == GH_ENOMEM)
+		gh__http_fail(request, 500, "%s", error.text);
+	else if (status != GH_OK)
 		gh__http_fail(request, 400, "invalid request body: %s", error.text);
 	else
 		gh__relay_chat(node, request, model && model[0] ? model : NULL);
-	json_decref(object);
+	gh__free(model);
 }
 
 /* ---- GET /v1/models: the OpenAI list and the chain's list in one object ---- */

@@ -76,11 +76,17 @@ static gh_status start(chat *c, gh__lease *lease, gh_error *error)
 /* No node is left to try: hand on what the last one said, or say why there is nothing. */
 static void give_up(chat *c, const gh__relay_result *last, const gh_error *error)
 {
-	if (last && last->status == GH_OK)
+	if (last && last->status == GH_OK && last->http_status < 400)
+		gh__http_fail(c->request, 502,
+			      "no inference node answered: one sends elsewhere (%d)",
+			      last->http_status);
+	else if (last && last->status == GH_OK)
 		gh__http_respond(c->request, last->http_status, last->content_type, last->body,
 				 last->len);
 	else if (last)
 		gh__http_fail(c->request, 502, "no inference node answered: %s", last->error->text);
+	else if (error->status == GH_EINVAL)
+		gh__http_fail(c->request, 400, "%s", error->text);
 	else if (error->text[0])
 		gh__http_fail(c->request, 502, "no inference node answered: %s", error->text);
 	else
@@ -116,5 +122,10 @@ void gh__relay_chat(gh_network_node *node, gh__http_request *request, const char
 	c->node = node;
 	c->request = request;
 	c->model = model ? gh__strdup(model) : NULL;
+	if (model && !c->model) {
+		chat_free(c);
+		gh__http_fail(request, 500, "out of memory");
+		return;
+	}
 	next_try(c, NULL);
 }

@@ -28,6 +28,18 @@ gh__exchange *gh__exchange_new(gh_worker *worker, gh__http_request *request)
 	return x;
 }
 
+/* A client's word is no label: each would be a metric of its own. */
+static const char *method_label(const gh__exchange *x)
+{
+	static const char *const known[] = { "GET",    "POST",    "HEAD", "PUT",
+					     "DELETE", "OPTIONS", "PATCH" };
+
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+		if (strcmp(x->method, known[i]) == 0)
+			return known[i];
+	return "other";
+}
+
 static gh__metric *requests_metric(const gh__exchange *x)
 {
 	static const char *const labels[] = { "handler", "method", "status", NULL };
@@ -39,7 +51,7 @@ static gh__metric *requests_metric(const gh__exchange *x)
 						  0 };
 	int class = x->status / 100;
 	char status[] = { (char)('0' + class), 'x', 'x', '\0' };
-	const char *const values[] = { x->handler, x->method, status, NULL };
+	const char *const values[] = { x->handler, method_label(x), status, NULL };
 
 	if (class < 1 || class >= GH__STATUS_CLASSES)
 		return NULL;
@@ -90,7 +102,7 @@ static void observe(const gh__exchange *x)
 						NULL,
 						fine_seconds,
 						sizeof fine_seconds / sizeof fine_seconds[0] };
-	const char *const values[] = { x->handler, x->method, NULL };
+	const char *const values[] = { x->handler, method_label(x), NULL };
 	double took = (double)(gh__now() - x->began) / (double)GH__SECOND;
 	size_t received = 0;
 

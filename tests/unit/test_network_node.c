@@ -566,6 +566,7 @@ END_TEST
 
 START_TEST(broken_streams_do_not_pass_for_whole)
 {
+	gh__http_request *held;
 	exchange e;
 	fake f;
 
@@ -575,8 +576,11 @@ START_TEST(broken_streams_do_not_pass_for_whole)
 	await_state("n", "loaded_model", "m");
 	exchange_start(&e, public_port, "/v1/chat/completions", chat_text);
 	exchange_await(&e, "data: one");
-	gh__http_stream_abort(take_held(&f));
+	held = take_held(&f);
+	ck_assert_int_eq(gh__http_stream_write(held, "data: ha", 8), GH_OK);
+	gh__http_stream_abort(held);
 	exchange_await(&e, NULL);
+	ck_assert_ptr_nonnull(strstr(gh__buf_str(&e.body), "data: one\n\ndata: {\"error\":"));
 	ck_assert_int_ne(e.status, GH_OK);
 	await_state("n", "lock_count", "0");
 	gh__buf_free(&e.body);
