@@ -167,8 +167,8 @@ static void check_against_loops(const problem *p, const void *y)
 				      d->weight, d->act, (int)p->m, (int)d->n, (int)d->k, (int)row,
 				      (int)n, got, expected);
 			ck_assert_double_le(fabs(got - exact),
-					    (fabs(exact) + fabs(get(d->act, p->bias, n))) * last *
-							    2 +
+					    (fabs(exact) + fabs((double)get(d->act, p->bias, n))) *
+							    last * 2 +
 						    size * (double)d->k * 0x1p-23 + 1e-6);
 		}
 		for (int64_t n = d->n; n < p->y_stride; n++)

@@ -211,7 +211,7 @@ static void start_node(uint32_t flags, const char *node_config)
 
 static void setup(void)
 {
-	strcpy(folder + sizeof folder - 7, "XXXXXX");
+	memcpy(folder + sizeof folder - 7, "XXXXXX", 7);
 	ck_assert_ptr_nonnull(mkdtemp(folder));
 	assert_ok(gh__http_client_create(&client, error));
 	start_node(GH_NETWORK_NODE_ALLOW_UNSIGNED, NULL);

@@ -15,7 +15,7 @@ static char path[128];
 
 static void setup(void)
 {
-	strcpy(folder + sizeof folder - 7, "XXXXXX");
+	memcpy(folder + sizeof folder - 7, "XXXXXX", 7);
 	ck_assert_ptr_nonnull(mkdtemp(folder));
 	snprintf(path, sizeof path, "%s/sub/registry.db", folder);
 }
