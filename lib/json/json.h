@@ -17,7 +17,7 @@
  * values (a tree takes some 30 times the room of a text like "[[],[]"). Duplicate keys are refused
  * when unique is true, else the last wins; a NUL is allowed in a string, but not in a key. Integers
  * beyond 64 bits become reals. Errors say line and column. A new reference: json_decref(). */
-#define GH__JSON_VALUES (1 << 22)
+#define GH__JSON_VALUES (1 << 20)
 json_t *gh__json_parse(const char *text, size_t len, bool unique, gh_error *error);
 
 /* A file through open/read, at most max bytes. */
