@@ -351,7 +351,7 @@ static void log_line(void *opaque, const char *format, va_list args)
 /* libmicrohttpd wants to be run again at once while a buffer holds what it has not looked at. When
  * it cannot go on with that, as with a chunk's head that is longer than the buffer, it still does,
  * until the connection's time is over: it is not let spin. */
-#define IN_VAIN_MAX  64
+#define IN_VAIN_MAX  256
 #define IN_VAIN_WAIT 5 /* milliseconds */
 
 static int timeout_ms(gh__http_server *server)
