@@ -292,7 +292,8 @@ static void read_state(gh__entry *entry, int64_t now)
 
 static void read_health(gh__entry *entry)
 {
-	entry->seen_healthy = entry->look.status == 200;
+	entry->health = entry->look.status;
+	entry->seen_healthy = entry->health == 200;
 	want(&entry->look, entry->seen_healthy ? GH__ASK_MODELS : GH__ASK_NONE);
 }
 
@@ -386,6 +387,16 @@ static void settle(gh__entry *entry, int64_t now)
 	entry->next_look = now + look_settled;
 }
 
+static void tell_not_ready(gh__entry *entry)
+{
+	if (entry->current != GH__NODE_INFERENCE && entry->current != GH__NODE_UNKNOWN)
+		return;
+	if (entry->health)
+		fail(entry, "the inference server is not ready: /health answers %d", entry->health);
+	else
+		fail(entry, "the inference server does not answer");
+}
+
 static void judge_serving(gh__entry *entry, int64_t now)
 {
 	const gh_node_model *model = wanted(entry);
@@ -404,8 +415,7 @@ static void judge_serving(gh__entry *entry, int64_t now)
 		/* Loading, or mending itself: give it time before it is started anew. */
 		if (!entry->unhealthy_since)
 			entry->unhealthy_since = now;
-		if (entry->current == GH__NODE_INFERENCE || entry->current == GH__NODE_UNKNOWN)
-			fail(entry, "the inference server is not ready");
+		tell_not_ready(entry);
 		if (now - entry->unhealthy_since < patience &&
 		    (!entry->seen_model || as_wanted(entry, model)))
 			return;

@@ -58,6 +58,7 @@ typedef struct gh__entry {
 	gh__ask order;        /* GH__ASK_STOP, _UP */
 	gh__node_status seen; /* by the last look at /state */
 	bool seen_healthy;
+	int health;              /* status of the last answer to /health; 0 = none */
 	char *seen_model;        /* what /state or /v1/models names */
 	char *seen_args;         /* JSON of additional_args, when /state tells them */
 	char *ordered;           /* JSON [model, args] of our last successful or running order */
