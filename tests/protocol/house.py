@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -125,6 +126,28 @@ class InferenceNode(Program):
         super().__init__("inference-node", "--port", "0", "--inference-port", "0", *arguments)
         ports = self.announced()
         self.management, self.inference = ports["port"], ports["inference_port"]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Worker(Program):
+    """A worker, ready when "with" hands it out."""
+
+    def __init__(self, model, *arguments):
+        self.port = free_port()
+        super().__init__("serve", model, "--host", "127.0.0.1", "--port", str(self.port),
+                         *arguments)
+
+    def __enter__(self):
+        def ready():
+            assert self.process.poll() is None, self.tail()
+            return call(self.port, "GET", "/health")[0] == 200
+        until("the worker is ready", ready)
+        return self
 
 
 class Folder:

@@ -1,6 +1,5 @@
 """The official openai client against a worker: chat, streams, logprobs, completions, models."""
 import json
-import socket
 
 import openai
 
@@ -8,12 +7,6 @@ import house
 
 MODEL = "tiny"
 MESSAGES = [{"role": "user", "content": "What is the weather like today?"}]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def models(client):
@@ -87,11 +80,9 @@ def errors(client):
 
 
 def main():
-    port = free_port()
-    with house.Program("serve", house.TINY, "--host", "127.0.0.1", "--port", str(port),
-                       "--served-model-name", MODEL, "--api-key", "k"):
-        house.until("the worker is ready", lambda: house.call(port, "GET", "/health")[0] == 200)
-        client = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="k", max_retries=0)
+    with house.Worker(house.TINY, "--served-model-name", MODEL, "--api-key", "k") as worker:
+        client = openai.OpenAI(base_url=f"http://127.0.0.1:{worker.port}/v1", api_key="k",
+                               max_retries=0)
         tests = (models, chat, stream, completions, errors)
         print(f"1..{len(tests)}")
         for number, test in enumerate(tests, 1):
