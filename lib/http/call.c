@@ -11,6 +11,7 @@
 #include "base/error.h"
 
 #define ANSWER_MAX      (16u << 20)
+#define HEADS_MAX       (1u << 20)
 #define CONNECT_TIMEOUT (2 * GH__SECOND)
 
 static long milliseconds(int64_t nanoseconds)
@@ -49,6 +50,11 @@ static size_t on_header_line(char *line, size_t size, size_t count, void *opaque
 	long status = 0;
 
 	call->last_sign = gh__now();
+	call->heads += len;
+	if (call->heads > HEADS_MAX) {
+		call->reason = GH_ETOOBIG;
+		return 0; /* ends the exchange */
+	}
 	if (!call->on_header || call->heads_over) /* later lines are trailers */
 		return size * count;
 	while (len && (line[len - 1] == '\r' || line[len - 1] == '\n'))
@@ -317,8 +323,9 @@ void gh__call_report(gh__call *call, CURLcode code)
 	case GH_OK:
 		break;
 	case GH_ETOOBIG:
-		gh__fail(&error, status, "%s: an answer of more than %zu bytes", call->label,
-			 call->body.max);
+		gh__fail(&error, status, "%s: an answer of more than %zu bytes%s", call->label,
+			 call->heads > HEADS_MAX ? (size_t)HEADS_MAX : call->body.max,
+			 call->heads > HEADS_MAX ? " of headers" : "");
 		break;
 	case GH_ECANCELLED:
 		gh__fail(&error, status, "%s: cancelled", call->label);

@@ -17,6 +17,7 @@ typedef struct gh__call {
 	char *label; /* "POST http://...", for error texts */
 	char failure[CURL_ERROR_SIZE];
 	gh__buf body; /* collected */
+	size_t heads; /* bytes of header lines, interim answers' and trailers included */
 	int64_t idle_timeout;
 	int64_t last_sign; /* of life: when a byte last went either way */
 	curl_off_t moved;  /* bytes either way until then */
