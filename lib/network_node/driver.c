@@ -144,6 +144,16 @@ static bool as_wanted(const gh__entry *entry, const gh_node_model *model)
 	return ok;
 }
 
+/* Was ordered to serve just that. */
+static bool told(const gh__entry *entry, const gh_node_model *model)
+{
+	char *order = order_text(model);
+	bool yes = same(entry->ordered, order);
+
+	gh_free(order);
+	return yes;
+}
+
 /* ---- asking ---- */
 
 static void want(gh__ask *ask, gh__ask_kind kind)
@@ -311,7 +321,7 @@ static void read_models(gh__entry *entry)
 
 /* ---- orders ---- */
 
-static void order_failed(gh__entry *entry, int64_t now)
+static void back_off(gh__entry *entry, int64_t now)
 {
 	int wait = 1 << (entry->failed_orders < 6 ? entry->failed_orders : 6);
 
@@ -319,6 +329,11 @@ static void order_failed(gh__entry *entry, int64_t now)
 	entry->retry_at = now + SECONDS(wait < BACKOFF_MAX ? wait : BACKOFF_MAX);
 	entry->next_look = now + look_unsettled;
 	set_text(&entry->ordered, NULL);
+}
+
+static void order_failed(gh__entry *entry, int64_t now)
+{
+	back_off(entry, now);
 	want(&entry->order, GH__ASK_NONE);
 }
 
@@ -342,7 +357,6 @@ static void read_up(gh__entry *entry, int64_t now)
 	const char *message = json_string_value(json_object_get(answer, "message"));
 
 	if (same(status, "OK")) {
-		entry->failed_orders = 0;
 		want(&entry->order, GH__ASK_NONE);
 		entry->next_look = now;
 	} else {
@@ -411,6 +425,13 @@ static void judge_serving(gh__entry *entry, int64_t now)
 	set_text(&entry->loaded_model, NULL);
 	if (entry->order.kind != GH__ASK_NONE || now < entry->retry_at)
 		return;
+	if (entry->seen_healthy && told(entry, model)) {
+		fail(entry,
+		     "after the order to serve %.60s it serves %.60s, or with other arguments",
+		     model->id, entry->seen_model ? entry->seen_model : "what it does not name");
+		back_off(entry, now);
+		return;
+	}
 	if (!entry->seen_healthy) {
 		/* Loading, or mending itself: give it time before it is started anew. */
 		if (!entry->unhealthy_since)
