@@ -91,6 +91,9 @@ class Program:
                 self.kill()
                 if kind is None:
                     raise AssertionError(f"{self.arguments[2]} did not end") from None
+            if kind is None and self.process.returncode not in (0, -signal.SIGKILL):
+                raise AssertionError(f"{self.arguments[2]}: exit status {self.process.returncode}: "
+                                     f"{self.tail()}")
         if kind is not None:
             print(f"--- {self.arguments[2]}\n{self.tail()}")
         self.process.stdout.close()
@@ -148,6 +151,14 @@ class Worker(Program):
             return call(self.port, "GET", "/health")[0] == 200
         until("the worker is ready", ready)
         return self
+
+
+def roomy(size):
+    """size, or much more where a sanitizer keeps what was freed."""
+    with open(GONKAHOST, "rb") as program:
+        text = program.read()
+    sanitized = b"__asan_init" in text or b"__tsan_init" in text
+    return size * 10 if sanitized else size
 
 
 class Folder:

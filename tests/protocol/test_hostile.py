@@ -14,7 +14,7 @@ import house
 
 CHAT = "/v1/chat/completions"
 MESSAGES = [{"role": "user", "content": "Hi"}]
-GROWTH_MAX = 512 << 20  # of a process, over all of this
+GROWTH_MAX = house.roomy(512 << 20)  # of a process, over all of this
 NEIGHBOUR_WAITS = 10  # seconds, at most, on a machine that others share
 HUGE = 100 << 20
 
