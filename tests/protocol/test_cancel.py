@@ -1,77 +1,112 @@
-"""Clients that go away: before the first token, in the middle, while queued; streaming or not."""
+"""Clients that go away: in the middle of a prefill, of decoding, or while queued; streaming or not.
+What they held is free at once, and each is counted as an abort."""
 import json
 import socket
 import time
 
 import house
 
-LONG = "word " * 300
+RUNNING, WAITING = "vllm:num_requests_running", "vllm:num_requests_waiting"
+CACHE, GENERATED = "vllm:gpu_cache_usage_perc", "vllm:generation_tokens_total"
+SEATS = 4
+# The tiny model with a long context and small steps: a prompt of 40000 tokens takes it half a minute.
+ARGUMENTS = ("--hf-overrides", '{"max_position_embeddings":65536}', "--max-num-batched-tokens", "64",
+             "--max-num-seqs", str(SEATS), "--disable-log-requests")
+SOON = 5  # seconds
 
 
-def request(stream, content="go on"):
-    return json.dumps({"model": house.TINY, "stream": stream, "max_tokens": 400, "temperature": 0,
-                       "ignore_eos": True,
-                       "messages": [{"role": "user", "content": content}]}).encode()
+class Clients:
+    """Bare connections on which a request has been sent."""
+
+    def __init__(self, port, count, stream, content):
+        body = json.dumps({"model": house.TINY, "stream": stream, "max_tokens": 20000,
+                           "temperature": 0, "ignore_eos": True,
+                           "messages": [{"role": "user", "content": content}]}).encode()
+        self.connections = []
+        for _ in range(count):
+            connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+            connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: "
+                               b"application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            self.connections.append(connection)
+
+    def leave(self, count):
+        """The last so many do."""
+        for _ in range(count):
+            self.connections.pop().close()
 
 
-def ask(port, body):
-    """A bare connection on which a request has been sent."""
-    connection = socket.create_connection(("127.0.0.1", port), timeout=30)
-    connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: "
-                       b"application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-    return connection
+class Worker:
+    """What its metrics say, through the inference node."""
+
+    def __init__(self, port):
+        self.port = port
+
+    def __getitem__(self, name):
+        return house.metric(self.port, name)
+
+    def aborted(self):
+        for line in house.call(self.port, "GET", "/metrics")[1].splitlines():
+            if line.startswith("vllm:request_success_total") and '"abort"' in line:
+                return float(line.rsplit(" ", 1)[1])
+        return 0
+
+    def idle(self):
+        return self[RUNNING] == self[WAITING] == self[CACHE] == 0
 
 
-def idle(port):
-    return all(house.metric(port, name) == 0 for name in (
-        "vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:gpu_cache_usage_perc"))
+def in_prefill(worker, port, stream):
+    generated = worker[GENERATED]
+    clients = Clients(port, 2, stream, "word " * 10000)
+    house.until("blocks are in use", lambda: worker[RUNNING] >= 1 and worker[CACHE] > 0)
+    assert worker[GENERATED] == generated, "the prefill is over"
+    clients.leave(2)
+    return 2
 
 
-def cut_at_once(port, stream):
-    for _ in range(8):
-        ask(port, request(stream, LONG)).close()
+def in_decode(worker, port, stream):
+    generated = worker[GENERATED]
+    clients = Clients(port, SEATS, stream, "go on")
+    house.until("tokens come", lambda: worker[RUNNING] == SEATS and worker[GENERATED] > generated + 20)
+    clients.leave(SEATS)
+    return SEATS
 
 
-def cut_in_the_middle(port, stream):
-    connections = [ask(port, request(stream)) for _ in range(8)]
-    for connection in connections:
-        if stream:
-            while b"data: " not in connection.recv(4096):
-                pass
-    if not stream:
-        time.sleep(0.05)
-    for connection in connections:
-        connection.close()
-
-
-def cut_in_the_queue(port, stream):
-    """More than --max-num-seqs admits."""
-    connections = [ask(port, request(stream)) for _ in range(24)]
-    time.sleep(0.05)
-    for connection in reversed(connections):
-        connection.close()
+def in_queue(worker, port, stream):
+    clients = Clients(port, 20, stream, "go on")
+    house.until("seats are taken", lambda: (worker[RUNNING], worker[WAITING]) == (SEATS, 20 - SEATS))
+    clients.leave(10)
+    house.until("queued ones are gone", lambda: worker[WAITING] == 10 - SEATS, SOON)
+    assert worker[RUNNING] == SEATS
+    clients.leave(10)
+    return 20
 
 
 def main():
-    cases = [(cut, stream) for cut in (cut_at_once, cut_in_the_middle, cut_in_the_queue)
-             for stream in (True, False)]
-    print(f"1..{2 * len(cases)}")
+    cases = [(cut, stream) for cut in (in_prefill, in_decode, in_queue) for stream in (True, False)]
+    print(f"1..{2 * len(cases) + 1}")
     number = 0
     with house.Folder() as folder, house.NetworkNode(folder, "--allow-unsigned") as network_node, \
             house.InferenceNode() as inference_node:
-        network_node.register("n", inference_node, house.TINY, "--max-num-seqs", "4")
+        network_node.register("n", inference_node, house.TINY, *ARGUMENTS)
         network_node.await_model(house.TINY)
+        worker = Worker(inference_node.inference)
         for name, port in (("inference node", inference_node.inference),
                            ("network node", network_node.public)):
             for cut, stream in cases:
-                cut(port, stream)
-                house.until(f"{cut.__name__} frees everything",
-                            lambda: idle(inference_node.inference))
+                before = worker.aborted()
+                count = cut(worker, port, stream)
+                left = time.monotonic()
+                house.until(f"{cut.__name__} frees everything", worker.idle, SOON)
+                house.until("aborts are counted", lambda: worker.aborted() == before + count, SOON)
                 number += 1
-                print(f"ok {number} - {cut.__name__}, {'streamed' if stream else 'whole'}, "
-                      f"{name}", flush=True)
+                print(f"ok {number} - {cut.__name__}, {'streamed' if stream else 'whole'}, {name} "
+                      f"# {1000 * (time.monotonic() - left):.0f} ms", flush=True)
         house.until("no lease is left",
-                    lambda: network_node.nodes()["n"]["state"]["lock_count"] == 0)
+                    lambda: network_node.nodes()["n"]["state"]["lock_count"] == 0, SOON)
+        status, text = house.call(network_node.public, "POST", "/v1/chat/completions", {
+            "model": house.TINY, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2})
+        assert status == 200, text
+        print(f"ok {number + 1} - the next one is served")
 
 
 main()
