@@ -41,19 +41,22 @@ static char **child_environment(const char *const *with)
 	return out;
 }
 
-/* Between fork and exec: nothing here takes a lock or allocates. */
+/* Between fork and exec: nothing here takes a lock or allocates. All signals are blocked, as they are
+ * in every thread of ours; they are let through once no handler of the program that we came from is
+ * left to run in its copy. */
 static void become(const char *const *argv, char **environment, int output, pid_t parent)
 {
 	sigset_t none;
-	int null;
+	int null, i;
 
 	setpgid(0, 0);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(127);
+	for (i = 1; i < NSIG; i++)
+		signal(i, SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	signal(SIGPIPE, SIG_DFL);
 	null = open("/dev/null", O_RDWR);
 	if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(output, 2) < 0)
 		_exit(127);
