@@ -165,11 +165,19 @@ static void penalise(const sample_job *job, const gh__sample_row *row, const scr
 	}
 }
 
+/* No temperature rounds to infinity: a token that is ruled out would be divided into a NaN. */
+static float most_finite(gh_dtype dtype)
+{
+	return dtype == GH_F16 ? 65504.0F : dtype == GH_BF16 ? 0x1.fep127F : 0x1.fffffep127F;
+}
+
 static void divide(const sample_job *job, const gh__sample_row *row, float *l)
 {
 	float temperature = row->temperature > 0.01F ? row->temperature : 0.01F;
 	v8f t;
 
+	if (temperature > most_finite(job->desc->logits))
+		temperature = most_finite(job->desc->logits);
 	temperature = round_to(job->desc->logits, temperature);
 	if (temperature == 1.0F)
 		return;
