@@ -52,7 +52,8 @@ static gh_status check_index(const gh_checkpoint *checkpoint, const gh__index *i
 		const gh__safetensors *file = &checkpoint->files[entry->file];
 		const gh_tensor_info key = { .name = entry->name };
 
-		if (!bsearch(&key, file->tensors, file->count, sizeof key, by_name))
+		if (file->count == 0 ||
+		    !bsearch(&key, file->tensors, file->count, sizeof key, by_name))
 			return gh__fail(error, GH_EFORMAT,
 					"%s: lacks tensor \"%.100s\", which %s places there",
 					file->name, entry->name, GH__INDEX_NAME);
