@@ -12,6 +12,8 @@ enum {
 	REFUSAL_MAX = 1 << 20,
 	HEADERS_MAX = 256,
 	HEADER_BYTES_MAX = 256 << 10,
+	ANSWER_HEADERS_MAX =
+		4 << 10, /* what fits a connection's memory, whatever its request was */
 	EVENT_MAX = 1 << 20
 };
 
@@ -124,6 +126,12 @@ static bool is_refusal(int status)
 	return status == 502 || status == 503 || status / 100 == 3;
 }
 
+static void check_status(relay *r)
+{
+	if (r->status < 200 || r->status > 599)
+		give_up(r, GH_ENET, "an answer without a status from 200 to 599");
+}
+
 static void on_header(int status, const char *name, const char *value, void *userdata)
 {
 	relay *r = userdata;
@@ -134,6 +142,7 @@ static void on_header(int status, const char *name, const char *value, void *use
 		gh__free(r->content_type);
 		r->content_type = NULL;
 	} else if (name[0] == '\0') {
+		check_status(r);
 		r->refused = r->keep_back_refusals && is_refusal(r->status);
 	} else if (strcasecmp(name, "Content-Type") == 0) {
 		gh__free(r->content_type);
@@ -231,6 +240,8 @@ static void on_done(const gh__http_answer *answer, gh_status status, const gh_er
 	pthread_mutex_lock(&r->lock);
 	r->call = NULL;
 	pthread_mutex_unlock(&r->lock);
+	if (status == GH_OK)
+		check_status(r);
 	if (r->problem.status != GH_OK && !r->gone) {
 		status = result.status = r->problem.status;
 		result.error = &r->problem;
@@ -244,7 +255,7 @@ static void on_done(const gh__http_answer *answer, gh_status status, const gh_er
 	result.body = gh__buf_str(&r->refusal);
 	result.len = r->refusal.len;
 	if (r->begun && status == GH_OK && r->event.len)
-		gh__http_stream_write(r->request, r->event.data, r->event.len);
+		status = gh__http_stream_write(r->request, r->event.data, r->event.len);
 	if (r->begun && status == GH_OK)
 		gh__http_stream_end(r->request);
 	else if (r->begun)
@@ -338,7 +349,7 @@ gh_status gh__http_relay(gh__http_request *request, const gh__relay_options *opt
 	r->end = options->end;
 	r->userdata = options->userdata;
 	r->keep_back_refusals = options->keep_back_refusals;
-	gh__buf_init(&r->headers, HEADER_BYTES_MAX);
+	gh__buf_init(&r->headers, ANSWER_HEADERS_MAX);
 	gh__buf_init(&r->event, 2 * EVENT_MAX);
 	gh__buf_init(&r->refusal, REFUSAL_MAX);
 	pthread_mutex_init(&r->lock, NULL);
