@@ -18,6 +18,9 @@
 
 enum { INSTANCES_MAX = 128, START_SECONDS = 1200, DRAIN_SECONDS = 2 };
 
+/* A worker whose client lags is made to wait, so little need be held here. */
+enum { PENDING_MAX = 256 << 10 };
+
 static gh_status check(const gh_inference_node_options *options, gh_error *error)
 {
 	if (options->port < -1 || options->port > 65535)
@@ -110,6 +113,7 @@ static gh_status start_server(gh__http_server **out, gh_inference_node *node, co
 	options.userdata = node;
 	options.error_body = gh__management_error;
 	options.idle_seconds = idle_seconds;
+	options.pending_max = PENDING_MAX;
 	options.strip_version = true;
 	return gh__http_server_start(out, &options, error);
 }

@@ -13,6 +13,9 @@
 
 enum { DRAIN_SECONDS = 5 };
 
+/* A node whose client lags is made to wait, so little need be held here. */
+enum { PENDING_MAX = 256 << 10 };
+
 void gh__network_node_server_options(gh__http_server_options *out, gh_network_node *node,
 				     const char *host, int32_t port)
 {
@@ -20,6 +23,7 @@ void gh__network_node_server_options(gh__http_server_options *out, gh_network_no
 	out->host = host ? host : "127.0.0.1";
 	out->port = port < 0 ? 0 : port;
 	out->userdata = node;
+	out->pending_max = PENDING_MAX;
 	out->newline = true;
 	out->escape_html = true;
 	out->pretty = true;
