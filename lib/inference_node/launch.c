@@ -76,14 +76,14 @@ gh_status gh__launch_start(const gh__launch *launch, int index, const char *sock
 	argv[n++] = launch->program;
 	argv[n++] = "--log-level=info";
 	argv[n++] = "serve";
-	argv[n++] = "--unix-socket";
-	argv[n++] = socket;
 	argv[n++] = "--model";
 	argv[n++] = launch->model;
 	argv[n++] = "--dtype";
 	argv[n++] = launch->dtype;
 	for (i = 0; i < json_array_size(launch->args); i++)
 		argv[n++] = json_string_value(json_array_get(launch->args, i));
+	argv[n++] = "--unix-socket"; /* last, so that no argument takes its place */
+	argv[n++] = socket;
 	argv[n] = NULL;
 	if (launch->gpus) {
 		visible_gpus(&gpus, index * each, each);

@@ -16,6 +16,9 @@
 
 extern char **environ;
 
+/* Read at a time: as much as a pipe holds. */
+enum { PIECES = 16 };
+
 /* The environment of the child: ours, less the names that are set anew, then these. */
 static char **child_environment(const char *const *with)
 {
@@ -117,15 +120,22 @@ static void hand_on(gh__process *process)
 bool gh__process_read(gh__process *process)
 {
 	char piece[4096];
-	ssize_t got, i;
+	ssize_t got = 0, i;
+	int pieces;
 
-	while ((got = read(process->output, piece, sizeof piece)) > 0)
+	for (pieces = 0; pieces < PIECES; pieces++) {
+		got = read(process->output, piece, sizeof piece);
+		if (got <= 0)
+			break;
 		for (i = 0; i < got; i++) {
 			if (piece[i] == '\n' || process->line_len == sizeof process->line - 1)
 				hand_on(process);
 			if (piece[i] != '\n')
 				process->line[process->line_len++] = piece[i];
 		}
+	}
+	if (got > 0)
+		return true; /* more of it next time: others wait */
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return true;
 	hand_on(process);

@@ -23,7 +23,7 @@ typedef struct gh__process {
 gh_status gh__process_start(gh__process *out, const char *const *argv,
 			    const char *const *environment, gh_error *error);
 
-/* Read what stderr holds. Answers false when it is closed. */
+/* Read what stderr holds, but no more than a pipe does. Answers false when it is closed. */
 bool gh__process_read(gh__process *process);
 
 /* True once the process has ended (and is reaped). */

@@ -541,10 +541,11 @@ static void wait_for_news(gh__supervisor *s)
 	poll(fds, n, timeout);
 	if (fds[0].revents && read(s->wake, &count, sizeof count) < 0 && errno != EAGAIN)
 		gh__warn("supervisor", "eventfd: %s", strerror(errno));
-	pthread_mutex_lock(&s->lock);
+	/* Nobody but this thread knows the processes; what they say goes to the log, which may block. */
 	for (i = 1; i < n; i++)
 		if (fds[i].revents)
 			gh__process_read(&s->workers[index[i]].process);
+	pthread_mutex_lock(&s->lock);
 }
 
 static void run(void *arg)
