@@ -58,12 +58,6 @@ void gh__error_prefix(gh_error *error, const char *format, ...)
 	gh__utf8_copy(error->text, sizeof error->text, scratch, strlen(scratch));
 }
 
-void gh__error_clear(gh_error *error)
-{
-	if (error)
-		*error = (gh_error)GH_ERROR_INIT;
-}
-
 gh_status gh__status_of_errno(int number)
 {
 	switch (number) {

@@ -33,8 +33,6 @@ void gh__error_set(gh_error *error, gh_status status, gh_domain domain, int code
 /* Put words before an error's text ("node-config.json: " + text), as it travels upwards. */
 void gh__error_prefix(gh_error *error, const char *format, ...) GH_PRINTF(2, 3);
 
-void gh__error_clear(gh_error *error);
-
 /* A status for an errno: ENOENT -> GH_ENOENT, ENOMEM -> GH_ENOMEM, others GH_EIO. */
 gh_status gh__status_of_errno(int number);
 

@@ -16,17 +16,11 @@ void gh__queue_free(gh__queue *queue); /* items still inside are the caller's af
 /* GH_EBUSY: full. GH_ECLOSED. Neither waits. */
 gh_status gh__queue_push(gh__queue *queue, void *item);
 
-/* Next item, or NULL at once when there is none. */
-void *gh__queue_try_pop(gh__queue *queue);
-
 /* Waits until an item is there, the queue is closed and empty (NULL), or gh__now() >= deadline
  * (NULL). deadline INT64_MAX waits for ever. */
 void *gh__queue_pop(gh__queue *queue, int64_t deadline);
 
 void gh__queue_close(gh__queue *queue); /* no more pushes; waiting pops wake up */
 size_t gh__queue_length(gh__queue *queue);
-
-/* A descriptor that polls readable while the queue holds items; borrowed. -1 on failure. */
-int gh__queue_fd(gh__queue *queue);
 
 #endif

@@ -290,8 +290,3 @@ const char *gh__http_body(const gh__http_request *request, size_t *len)
 		*len = request->body.len;
 	return gh__buf_str(&request->body);
 }
-
-void *gh__http_userdata(const gh__http_request *request)
-{
-	return request->server->options.userdata;
-}

@@ -96,7 +96,6 @@ const char *gh__http_header(const gh__http_request *request, const char *name);
 typedef void gh__http_header_fn(const char *name, const char *value, void *userdata);
 void gh__http_each_header(const gh__http_request *request, gh__http_header_fn *fn, void *userdata);
 const char *gh__http_body(const gh__http_request *request, size_t *len); /* NUL-terminated */
-void *gh__http_userdata(const gh__http_request *request);
 
 /* The client went away. */
 bool gh__http_gone(const gh__http_request *request);

@@ -322,7 +322,6 @@ void gh__broker_remove(gh__broker *broker, const char *id)
 			continue;
 		*at = entry->next;
 		broker->count--;
-		entry->removed = true;
 		entry_release(entry);
 		break;
 	}

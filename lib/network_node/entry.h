@@ -42,7 +42,6 @@ typedef struct gh__entry {
 	struct gh__broker *broker;
 	struct gh__entry *next;
 	unsigned references; /* the broker's list, calls under way, leases */
-	bool removed;
 	gh_node *node;
 
 	/* what the admin API shows */

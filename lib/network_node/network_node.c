@@ -16,8 +16,9 @@ enum { DRAIN_SECONDS = 5 };
 /* A node whose client lags is made to wait, so little need be held here. */
 enum { PENDING_MAX = 256 << 10 };
 
-void gh__network_node_server_options(gh__http_server_options *out, gh_network_node *node,
-				     const char *host, int32_t port)
+/* Every server of the node answers so: {"error": message}, a newline behind it, HTML escaped. */
+static void server_options(gh__http_server_options *out, gh_network_node *node, const char *host,
+			   int32_t port)
 {
 	memset(out, 0, sizeof *out);
 	out->host = host ? host : "127.0.0.1";
@@ -97,7 +98,7 @@ static gh_status start_server(gh__http_server **out, gh_network_node *node, cons
 {
 	gh__http_server_options options;
 
-	gh__network_node_server_options(&options, node, host, port);
+	server_options(&options, node, host, port);
 	options.routes = routes;
 	options.route_count = count;
 	return gh__http_server_start(out, &options, error);

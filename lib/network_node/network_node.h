@@ -23,10 +23,6 @@ struct gh_network_node {
 	bool allow_unsigned;
 };
 
-/* Every server of the node answers so: {"error": message}, a newline behind it, HTML escaped. */
-void gh__network_node_server_options(gh__http_server_options *out, gh_network_node *node,
-				     const char *host, int32_t port);
-
 /* The routes of the public server. */
 extern const gh__http_route gh__public_routes[];
 extern const size_t gh__public_route_count;
