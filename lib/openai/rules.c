@@ -105,10 +105,16 @@ static gh_status check_tool_choice(const gh__fields *f)
 	return GH_OK;
 }
 
+/* Present; an empty text asks for nothing, but an empty schema or list would be an answer of its own. */
+static bool asked_for(const json_t *value)
+{
+	return value && !is_text(value, "");
+}
+
 static gh_status refuse_set(const gh__fields *f, const char *const *names, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		if (truthy(gh__field(f, names[i])))
+		if (asked_for(gh__field(f, names[i])))
 			return gh__openai_refuse(f->error, "%s is not supported", names[i]);
 	}
 	return GH_OK;
