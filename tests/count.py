@@ -15,7 +15,7 @@ BAD = {"FAIL", "ERROR", "TIMEOUT", "INTERRUPT", "UNEXPECTEDPASS"}
 
 
 def count_test(entry):
-    """(passed, failed, skipped) of one line of the log."""
+    """(passed, failed, skipped) of one line of the log; says what failed."""
     passed = failed = skipped = 0
     lines = (entry.get("stdout") or "").splitlines()
     if any(PLAN.match(line) for line in lines):
@@ -28,6 +28,7 @@ def count_test(entry):
                 skipped += 1
             elif point.group(1) and directive != "todo":
                 failed += 1
+                print("failed: %s: %s" % (entry["name"], line))
             else:
                 passed += 1
         if entry["result"] == "SKIP" and passed + failed + skipped == 0:
@@ -38,6 +39,7 @@ def count_test(entry):
         passed = 1
     if entry["result"] in BAD and failed == 0:
         failed = 1
+        print("failed: %s: %s" % (entry["name"], entry["result"]))
     return passed, failed, skipped
 
 

@@ -344,7 +344,6 @@ int main(void)
 	if (!*GH_TEST_GOLDEN)
 		return SKIPPED;
 	tcase_add_unchecked_fixture(tests, setup, teardown);
-	tcase_set_timeout(tests, 120);
 	tcase_add_test(tests, published);
 	tcase_add_test(tests, derived);
 	tcase_add_test(tests, chat_texts);

@@ -946,7 +946,6 @@ int main(void)
 	Suite *suite = suite_create("base");
 	TCase *tests = tcase_create("base");
 
-	tcase_set_timeout(tests, 60);
 	tcase_add_test(tests, addresses);
 	tcase_add_test(tests, statuses_have_names_and_texts);
 	tcase_add_test(tests, first_error_wins);

@@ -292,7 +292,6 @@ int main(void)
 	Suite *suite = suite_create("comm");
 	TCase *tests = tcase_create("comm");
 
-	tcase_set_timeout(tests, 60);
 	tcase_add_test(tests, collectives);
 	tcase_add_test(tests, messages);
 	tcase_add_test(tests, an_abort_wakes_everyone);

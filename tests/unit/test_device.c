@@ -579,7 +579,6 @@ int main(void)
 	Suite *suite = suite_create("device");
 	TCase *tcase = tcase_create("device");
 
-	tcase_set_timeout(tcase, 60);
 	suite_add_tcase(suite, tcase);
 	tcase_add_test(tcase, opens_and_tells);
 	tcase_add_test(tcase, refuses_what_is_not_there);

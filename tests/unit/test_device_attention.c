@@ -348,7 +348,6 @@ int main(void)
 	Suite *suite = suite_create("device_attention");
 	TCase *tcase = tcase_create("attention");
 
-	tcase_set_timeout(tcase, 60);
 	suite_add_tcase(suite, tcase);
 	tcase_add_loop_test(tcase, agrees_with_doubles, 0, CASES);
 	tcase_add_loop_test(tcase, does_not_see_how_it_is_cut, 0, CASES);

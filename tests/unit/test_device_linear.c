@@ -368,7 +368,6 @@ int main(void)
 	Suite *suite = suite_create("device_linear");
 	TCase *tcase = tcase_create("linear");
 
-	tcase_set_timeout(tcase, 60);
 	suite_add_tcase(suite, tcase);
 	tcase_add_loop_test(tcase, follows_its_order, 0, CASES);
 	tcase_add_loop_test(tcase, rows_do_not_depend_on_others, 0, CASES);

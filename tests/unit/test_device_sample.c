@@ -517,7 +517,6 @@ int main(void)
 	Suite *suite = suite_create("device_sample");
 	TCase *tcase = tcase_create("sample");
 
-	tcase_set_timeout(tcase, 60);
 	suite_add_tcase(suite, tcase);
 	tcase_add_test(tcase, philox_known_answers);
 	tcase_add_loop_test(tcase, agrees_with_plain_sorting, 0, 27);

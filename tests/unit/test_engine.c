@@ -510,7 +510,6 @@ int main(void)
 	TCase *same = tcase_create("same");
 	TCase *ends = tcase_create("ends");
 
-	tcase_set_timeout(same, 60);
 	tcase_add_checked_fixture(same, ask_alone, forget_alone);
 	tcase_add_test(same, same_in_a_batch);
 	tcase_add_test(same, same_from_the_prefix_cache);

@@ -169,7 +169,6 @@ int main(void)
 	Suite *suite = suite_create("engine_model");
 	TCase *tc = tcase_create("model");
 
-	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, same_whatever_runs_beside, 0,
 			    (int)(sizeof kinds / sizeof kinds[0]));
 	suite_add_tcase(suite, tc);

@@ -306,7 +306,6 @@ int main(void)
 	Suite *suite = suite_create("forward");
 	TCase *tests = tcase_create("forward");
 
-	tcase_set_timeout(tests, 120);
 	tcase_add_loop_test(tests, logits_are_those_of_transformers, 0, CHECKPOINTS);
 	tcase_add_loop_test(tests, continuations_are_those_of_transformers, 0, CHECKPOINTS);
 	tcase_add_loop_test(tests, rounding_points_are_those_of_the_judge, 0,

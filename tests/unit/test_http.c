@@ -522,7 +522,6 @@ int main(void)
 	Suite *suite = suite_create("http");
 	TCase *cases = tcase_create("http");
 
-	tcase_set_timeout(cases, 30);
 	tcase_add_test(cases, patterns_match_paths);
 	tcase_add_test(cases, escapes_are_decoded_once);
 	tcase_add_test(cases, requests_are_routed);

@@ -582,7 +582,6 @@ int main(void)
 	Suite *suite = suite_create("http_client");
 	TCase *cases = tcase_create("http_client");
 
-	tcase_set_timeout(cases, 30);
 	tcase_add_test(cases, fetching_sends_what_was_given);
 	tcase_add_test(cases, wrong_calls_are_refused);
 	tcase_add_test(cases, silence_has_a_limit);

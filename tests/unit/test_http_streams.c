@@ -476,7 +476,6 @@ int main(void)
 	Suite *suite = suite_create("http_streams");
 	TCase *cases = tcase_create("http_streams");
 
-	tcase_set_timeout(cases, 30);
 	tcase_add_test(cases, a_client_that_leaves_is_noticed);
 	tcase_add_test(cases, the_gone_function_may_finish_the_request);
 	tcase_add_test(cases, many_streams_keep_their_order);

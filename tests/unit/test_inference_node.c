@@ -343,7 +343,6 @@ int main(void)
 	TCase *tcase = tcase_create("inference_node");
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, stopped_node);
 	tcase_add_test(tcase, routing);
 	tcase_add_test(tcase, bodies);

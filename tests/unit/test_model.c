@@ -801,7 +801,6 @@ int main(void)
 	Suite *suite = suite_create("model");
 	TCase *tests = tcase_create("model");
 
-	tcase_set_timeout(tests, 60);
 	tcase_add_test(tests, plans_cover_everything_once);
 	tcase_add_test(tests, plans_refuse);
 	tcase_add_test(tests, numerics_have_names);

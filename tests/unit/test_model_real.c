@@ -142,7 +142,6 @@ int main(void)
 		printf("1..0 # SKIP %s\n", error.text);
 		return 77;
 	}
-	tcase_set_timeout(tests, 300);
 	tcase_add_checked_fixture(tests, setup, NULL);
 	tcase_add_test(tests, f32_is_that_of_transformers);
 	tcase_add_test(tests, bf16_agrees_where_it_is_clear);

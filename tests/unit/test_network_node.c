@@ -659,7 +659,6 @@ int main(void)
 	TCase *tcase = tcase_create("network_node");
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, admin_answers);
 	tcase_add_test(tcase, admin_put);
 	tcase_add_test(tcase, admin_batch);

@@ -403,7 +403,6 @@ int main(void)
 	TCase *tcase = tcase_create("registry");
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, node_round_trip);
 	tcase_add_test(tcase, numbers_are_kept_and_never_reused);
 	tcase_add_test(tcase, every_broken_rule_is_told);

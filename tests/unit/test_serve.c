@@ -375,7 +375,6 @@ int main(void)
 	Suite *suite = suite_create("serve");
 	TCase *t = tcase_create("serve");
 
-	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, set_up, tear_down);
 	tcase_add_test(t, chat_errors);
 	tcase_add_test(t, completion_errors);

@@ -371,7 +371,6 @@ int main(void)
 	Suite *suite = suite_create("serve_answers");
 	TCase *t = tcase_create("serve_answers");
 
-	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, set_up, tear_down);
 	tcase_add_test(t, chat_shape);
 	tcase_add_test(t, logprob_bytes);

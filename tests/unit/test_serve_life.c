@@ -433,7 +433,6 @@ int main(void)
 	Suite *suite = suite_create("serve_life");
 	TCase *t = tcase_create("serve_life");
 
-	tcase_set_timeout(t, 60);
 	tcase_add_test(t, loading);
 	tcase_add_test(t, no_model);
 	tcase_add_test(t, unfit_arguments);

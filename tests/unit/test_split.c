@@ -356,7 +356,6 @@ int main(void)
 	TCase *tests = tcase_create("split");
 
 	tcase_add_checked_fixture(tests, make_root, remove_root);
-	tcase_set_timeout(tests, 60);
 	tcase_add_loop_test(tests, split_rows, 0, (int)COUNT(rows));
 	tcase_add_test(tests, prefix_space);
 	tcase_add_loop_test(tests, split_by_hand, 0, (int)COUNT(by_hand));

@@ -294,7 +294,6 @@ int main(void)
 	TCase *tests = tcase_create("store");
 
 	tcase_add_checked_fixture(tests, setup, teardown);
-	tcase_set_timeout(tests, 60);
 	tcase_add_test(tests, makes_private_file_and_folders);
 	tcase_add_test(tests, moves_the_schema_forward);
 	tcase_add_test(tests, refuses_a_newer_version);

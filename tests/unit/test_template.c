@@ -544,7 +544,6 @@ int main(void)
 	Suite *suite = suite_create("template");
 	TCase *tcase = tcase_create("template");
 
-	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, test_expressions);
 	tcase_add_test(tcase, test_statements);
 	tcase_add_test(tcase, test_line_ends);

@@ -389,7 +389,6 @@ int main(void)
 	TCase *tests = tcase_create("tokenizer");
 
 	tcase_add_checked_fixture(tests, make_root, remove_root);
-	tcase_set_timeout(tests, 30);
 	tcase_add_loop_test(tests, merges, 0, 5);
 	tcase_add_test(tests, ignore_merges);
 	tcase_add_test(tests, missing_bytes);

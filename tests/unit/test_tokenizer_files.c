@@ -332,7 +332,6 @@ int main(void)
 	TCase *tests = tcase_create("tokenizer_files");
 
 	tcase_add_checked_fixture(tests, make_root, remove_root);
-	tcase_set_timeout(tests, 30);
 	tcase_add_loop_test(tests, end_token, 0, (int)COUNT(ends));
 	tcase_add_test(tests, config_flags);
 	tcase_add_loop_test(tests, refused_file, 0, (int)COUNT(refused));

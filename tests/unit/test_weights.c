@@ -541,7 +541,6 @@ int main(void)
 	Suite *suite = suite_create("weights");
 	TCase *tests = tcase_create("weights");
 
-	tcase_set_timeout(tests, 60);
 	tcase_add_checked_fixture(tests, setup, teardown);
 	tcase_add_test(tests, a_written_copy_loads);
 	tcase_add_test(tests, missing_tensors_are_named);

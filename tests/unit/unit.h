@@ -6,6 +6,17 @@
 
 #include <gonkahost/base.h>
 
+/*
+ * How long one test may take, in seconds: what hangs is to end, what a sanitizer and a busy machine
+ * slow down is not. Check reads it when a test case is made.
+ */
+#define UNIT_PATIENCE "300"
+
+__attribute__((constructor)) static void unit_set_patience(void)
+{
+	setenv("CK_DEFAULT_TIMEOUT", UNIT_PATIENCE, 0);
+}
+
 /* ck_assert on a status, printing the error's text when it is another. */
 #define assert_ok(call)                                                                        \
 	do {                                                                                   \
