@@ -5,7 +5,8 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/options.h"
-#include "device/cpu/cpu.h"
+#include "device/cpu/machine.h"
+#include "device/cpu/open.h"
 
 static gh_status read_options(gh_device_options *out, const gh_device_options *options,
 			      gh_error *error)

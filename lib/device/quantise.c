@@ -1,6 +1,6 @@
 #include "device/quantise.h"
 
-#include "device/cpu/cpu.h"
+#include "device/cpu/machine.h"
 
 void gh__convert(void *dst, gh_dtype dst_dtype, const void *src, gh_dtype src_dtype, size_t count)
 {

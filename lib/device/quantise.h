@@ -6,7 +6,7 @@
 /*
  * Conversions of whole arrays on the host: what the loading of weights needs.
  *
- * Exact or exactly rounded, element by element (see float.h), so how they are computed never shows.
+ * Exact or exactly rounded, element by element (see narrow.h), so how they are computed never shows.
  * dtypes: f32, f16, bf16, e4m3. Arrays do not overlap.
  */
 

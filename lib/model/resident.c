@@ -3,7 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
-#include "device/float.h"
+#include "device/narrow.h"
 #include "device/quantise.h"
 #include "model/arena.h"
 #include "model/pieces.h"

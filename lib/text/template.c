@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "hub/config.h"
 #include "json/json.h"
-#include "text/jinja.h"
+#include "text/jinja/jinja.h"
 
 #define CONFIG_FILE   "tokenizer_config.json"
 #define TEMPLATE_FILE "chat_template.jinja"

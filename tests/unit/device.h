@@ -8,7 +8,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "device/device.h"
-#include "device/float.h"
+#include "device/narrow.h"
 #include "unit.h"
 
 /*

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "device/float.h"
+#include "device/narrow.h"
 #include "device/quantise.h"
 #include "hub/config.h"
 

@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-#include "device/float.h"
+#include "device/narrow.h"
 #include "model_files.h"
 
 static model_files files;

@@ -1,6 +1,6 @@
 #include <string.h>
 
-#include "device/cpu/cpu.h"
+#include "device/cpu/kernels.h"
 
 /*
  * Copies of rows. EMBED: y[i, :] = table[id[i] - first, :], zeros for an id that is not in this

@@ -8,7 +8,7 @@
 
 #include <gonkahost/base.h>
 
-#include "device/float.h"
+#include "device/narrow.h"
 
 /*
  * Eight lanes of f32: what every kernel is written in.

@@ -1,7 +1,7 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "device/cpu/cpu.h"
+#include "device/cpu/kernels.h"
 
 /*
  * Packing of weights, and the sizes that go with it.

@@ -1,7 +1,7 @@
 #ifndef GH_DEVICE_CPU_TWIN_H
 #define GH_DEVICE_CPU_TWIN_H
 
-#include "device/cpu/cpu.h"
+#include "device/cpu/kernels.h"
 #include "device/cpu/lanes.h"
 
 /* The functions of one build (see lanes.h), gathered by twin.c. */

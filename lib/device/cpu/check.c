@@ -1,0 +1,158 @@
+#include "device/cpu/check.h"
+
+#include "base/error.h"
+
+/* Bounds of a descriptor's sizes: far above any model, and no product of two overflows. */
+#define SIZE_BOUND (INT64_C(1) << 30)
+
+static gh_status check_size(const char *what, int64_t value, gh_error *error)
+{
+	if (value < 1 || value > SIZE_BOUND)
+		return gh__fail(error, GH_EINVAL, "%s: %lld is not between 1 and %lld", what,
+				(long long)value, (long long)SIZE_BOUND);
+	return GH_OK;
+}
+
+static gh_status check_act(const char *what, gh_dtype dtype, gh_error *error)
+{
+	if (dtype != GH_F32 && dtype != GH_F16 && dtype != GH_BF16)
+		return gh__fail(error, GH_EINVAL, "%s: %s is not F32, F16 or BF16", what,
+				gh_dtype_name(dtype));
+	return GH_OK;
+}
+
+static gh_status check_kv(const gh__kv_layout *kv, gh_error *error)
+{
+	gh_status status = check_size("kv heads", kv->kv_heads, error);
+
+	if (status == GH_OK)
+		status = check_size("head_dim", kv->head_dim, error);
+	if (status == GH_OK && kv->head_dim > 4096)
+		status =
+			gh__fail(error, GH_EINVAL, "head_dim: %d is above 4096", (int)kv->head_dim);
+	if (status == GH_OK && kv->dtype != GH_DTYPE_NONE)
+		status = check_size("kv block_size", kv->block_size, error);
+	if (status == GH_OK && kv->dtype != GH_DTYPE_NONE && kv->dtype != GH_E4M3)
+		status = check_act("kv dtype", kv->dtype, error);
+	return status;
+}
+
+static gh_status check_embed(const gh__embed_desc *desc, gh_error *error)
+{
+	gh_status status = check_act("embed act", desc->act, error);
+
+	return status == GH_OK ? check_size("embed hidden", desc->hidden, error) : status;
+}
+
+static gh_status check_norm(const gh__norm_desc *desc, gh_error *error)
+{
+	gh_status status = check_act("norm act", desc->act, error);
+
+	if (status == GH_OK)
+		status = check_size("norm n", desc->n, error);
+	if (status == GH_OK && desc->rounding != GH__NORM_ROUND_TWICE)
+		status = gh__fail(error, GH_ENOTSUP, "norm rounding: %d is unknown",
+				  (int)desc->rounding);
+	return status;
+}
+
+static gh_status check_linear(const gh__linear_desc *desc, gh_error *error)
+{
+	gh_status status = check_act("linear act", desc->act, error);
+
+	if (status == GH_OK)
+		status = check_act("linear out", desc->out, error);
+	if (status == GH_OK && desc->weight != GH_E4M3)
+		status = check_act("linear weight", desc->weight, error);
+	if (status == GH_OK)
+		status = check_size("linear n", desc->n, error);
+	if (status == GH_OK)
+		status = check_size("linear k", desc->k, error);
+	if (status != GH_OK)
+		return status;
+	if (desc->prologue == GH__PROLOGUE_QUANTISE && desc->weight != GH_E4M3)
+		return gh__fail(error, GH_EINVAL,
+				"linear prologue: QUANTISE needs F8_E4M3 weights, not %s",
+				gh_dtype_name(desc->weight));
+	if (desc->epilogue == GH__EPILOGUE_SWIGLU && (desc->n % 2 != 0 || desc->bias))
+		return gh__fail(error, GH_ENOTSUP,
+				"linear epilogue: SWIGLU needs an even n and no bias");
+	return GH_OK;
+}
+
+static gh_status check_rope(const gh__rope_desc *desc, gh_error *error)
+{
+	gh_status status = check_act("rope act", desc->act, error);
+
+	if (status == GH_OK)
+		status = check_kv(&desc->kv, error);
+	if (status == GH_OK)
+		status = check_size("rope heads", desc->heads, error);
+	if (status == GH_OK && desc->kv.head_dim % 2 != 0)
+		status = gh__fail(error, GH_EINVAL, "rope head_dim: %d is odd",
+				  (int)desc->kv.head_dim);
+	if (status == GH_OK && desc->pairing != GH__ROPE_HALF &&
+	    desc->pairing != GH__ROPE_INTERLEAVED)
+		status = gh__fail(error, GH_ENOTSUP, "rope pairing: %d is unknown",
+				  (int)desc->pairing);
+	return status;
+}
+
+static gh_status check_attention(const gh__attention_desc *desc, gh_error *error)
+{
+	gh_status status;
+
+	if (desc->softmax != GH__SOFTMAX_ONLINE || desc->source != GH__KV_PAGED || !desc->causal)
+		return gh__fail(error, GH_ENOTSUP,
+				"attention: only causal, ONLINE and PAGED is here");
+	status = check_act("attention act", desc->act, error);
+	if (status == GH_OK)
+		status = check_kv(&desc->kv, error);
+	if (status == GH_OK)
+		status = check_size("attention heads", desc->heads, error);
+	if (status == GH_OK)
+		status = check_size("attention group", desc->group, error);
+	if (status == GH_OK && desc->kv.dtype == GH_DTYPE_NONE)
+		status = gh__fail(error, GH_EINVAL, "attention kv dtype: not set");
+	if (status != GH_OK)
+		return status;
+	if (desc->head_first < 0 || desc->kv_first < 0 ||
+	    desc->head_first / desc->group < desc->kv_first ||
+	    ((int64_t)desc->head_first + desc->heads - 1) / desc->group - desc->kv_first >=
+		    desc->kv.kv_heads)
+		return gh__fail(error, GH_EINVAL,
+				"attention heads: %d from %d, in groups of %d, lack kv heads "
+				"among %d from %d",
+				(int)desc->heads, (int)desc->head_first, (int)desc->group,
+				(int)desc->kv.kv_heads, (int)desc->kv_first);
+	return GH_OK;
+}
+
+gh_status gh__cpu_check(const gh__op_desc *desc, gh_error *error)
+{
+	gh_status status;
+
+	switch (desc->kind) {
+	case GH__OP_EMBED:
+		return check_embed(&desc->embed, error);
+	case GH__OP_NORM:
+		return check_norm(&desc->norm, error);
+	case GH__OP_LINEAR:
+		return check_linear(&desc->linear, error);
+	case GH__OP_ROPE:
+		return check_rope(&desc->rope, error);
+	case GH__OP_ATTENTION:
+		return check_attention(&desc->attention, error);
+	case GH__OP_GLU:
+		status = check_act("glu act", desc->glu.act, error);
+		return status == GH_OK ? check_size("glu n", desc->glu.n, error) : status;
+	case GH__OP_SELECT:
+		status = check_act("select act", desc->select.act, error);
+		return status == GH_OK ? check_size("select n", desc->select.n, error) : status;
+	case GH__OP_SAMPLE:
+		status = check_act("sample logits", desc->sample.logits, error);
+		return status == GH_OK ? check_size("sample vocab", desc->sample.vocab, error)
+				       : status;
+	}
+	return gh__fail(error, GH_ENOTSUP, "operation: %d is unknown", (int)desc->kind);
+}

@@ -1,0 +1,222 @@
+#include "device/cpu/open.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "device/cpu/check.h"
+#include "device/cpu/machine.h"
+#include "device/cpu/memory.h"
+
+/*
+ * The CPU device: its table of functions. Memory is the host's, launches run at once, and a kernel
+ * is its descriptor, checked.
+ */
+struct gh__kernel {
+	gh__op_desc desc;
+};
+
+/* ---- memory ---- */
+
+static void *cpu_alloc(void *self, size_t size, gh_error *error)
+{
+	(void)self;
+	return gh__cpu_alloc(size, error);
+}
+
+static void cpu_release(void *self, void *memory)
+{
+	(void)self;
+	gh__cpu_release(memory);
+}
+
+static gh_status cpu_copy(void *self, void *dst, const void *src, size_t size, gh_stream *stream,
+			  gh_error *error)
+{
+	(void)self, (void)stream, (void)error;
+	if (size)
+		memmove(dst, src, size);
+	return GH_OK;
+}
+
+static gh_status cpu_synchronise(void *self, gh_stream *stream, gh_error *error)
+{
+	(void)self, (void)stream, (void)error;
+	return GH_OK;
+}
+
+/* ---- kernels ---- */
+
+static size_t scratch_need(const gh__op_desc *desc)
+{
+	switch (desc->kind) {
+	case GH__OP_LINEAR:
+		return gh__linear_scratch();
+	case GH__OP_ATTENTION:
+		return gh__attention_scratch(&desc->attention);
+	case GH__OP_SAMPLE:
+		return gh__sample_scratch(&desc->sample);
+	default:
+		return 0;
+	}
+}
+
+static gh_status reserve_scratch(gh__cpu *cpu, size_t size, gh_error *error)
+{
+	size_t rounded = (size + 255) / 256 * 256;
+	unsigned char *scratch;
+
+	if (rounded <= cpu->scratch_size)
+		return GH_OK;
+	scratch = gh__aligned_alloc(256, rounded * (size_t)cpu->threads);
+	if (!scratch)
+		return gh__fail_nomem(error);
+	gh__aligned_free(cpu->scratch);
+	cpu->scratch = scratch;
+	cpu->scratch_size = rounded;
+	return GH_OK;
+}
+
+static gh_status cpu_prepare(void *self, const gh__op_desc *desc, gh__kernel **out, gh_error *error)
+{
+	gh__kernel *kernel;
+	gh_status status = gh__cpu_check(desc, error);
+
+	if (status == GH_OK)
+		status = reserve_scratch(self, scratch_need(desc), error);
+	if (status != GH_OK)
+		return status;
+	kernel = gh__malloc(sizeof *kernel);
+	if (!kernel)
+		return gh__fail_nomem(error);
+	kernel->desc = *desc;
+	*out = kernel;
+	return GH_OK;
+}
+
+static void cpu_kernel_free(void *self, gh__kernel *kernel)
+{
+	(void)self;
+	gh__free(kernel);
+}
+
+static size_t cpu_workspace(void *self, const gh__kernel *kernel, int64_t rows)
+{
+	(void)self;
+	switch (kernel->desc.kind) {
+	case GH__OP_LINEAR:
+		return gh__linear_workspace(&kernel->desc.linear, rows);
+	case GH__OP_ATTENTION:
+		return gh__attention_workspace(rows);
+	default:
+		return 0;
+	}
+}
+
+static size_t cpu_packed_size(void *self, const gh__kernel *kernel)
+{
+	(void)self;
+	return kernel->desc.kind == GH__OP_LINEAR ? gh__linear_packed_size(&kernel->desc.linear)
+						  : 0;
+}
+
+static gh_status cpu_pack(void *self, const gh__kernel *kernel, void *dst, const void *src,
+			  int64_t row, int64_t rows, gh_error *error)
+{
+	const gh__linear_desc *desc = &kernel->desc.linear;
+
+	if (kernel->desc.kind != GH__OP_LINEAR)
+		return gh__fail(error, GH_EINVAL, "operation: %d has no weights to pack",
+				(int)kernel->desc.kind);
+	if (row < 0 || rows < 0 || row > desc->n || rows > desc->n - row)
+		return gh__fail(error, GH_EINVAL, "rows: %lld from %lld are not among %lld",
+				(long long)rows, (long long)row, (long long)desc->n);
+	return gh__linear_pack(self, desc, dst, src, row, rows, error);
+}
+
+static gh_status cpu_run(void *self, const gh__kernel *kernel, const gh__op_args *args,
+			 gh_stream *stream, gh_error *error)
+{
+	const gh__cpu *cpu = self;
+	const gh__op_desc *desc = &kernel->desc;
+
+	(void)stream;
+	switch (desc->kind) {
+	case GH__OP_EMBED:
+		gh__cpu_embed(cpu, &desc->embed, &args->embed);
+		return GH_OK;
+	case GH__OP_NORM:
+		cpu->twin->norm(cpu, &desc->norm, &args->norm);
+		return GH_OK;
+	case GH__OP_LINEAR:
+		cpu->twin->linear(cpu, &desc->linear, &args->linear);
+		return GH_OK;
+	case GH__OP_ROPE:
+		cpu->twin->rope(cpu, &desc->rope, &args->rope);
+		return GH_OK;
+	case GH__OP_ATTENTION:
+		cpu->twin->attention(cpu, &desc->attention, &args->attention);
+		return GH_OK;
+	case GH__OP_GLU:
+		cpu->twin->glu(cpu, &desc->glu, &args->glu);
+		return GH_OK;
+	case GH__OP_SELECT:
+		gh__cpu_select(cpu, &desc->select, &args->select);
+		return GH_OK;
+	case GH__OP_SAMPLE:
+		cpu->twin->sample(cpu, &desc->sample, &args->sample);
+		return GH_OK;
+	}
+	return gh__fail(error, GH_EBUG, "operation: %d is unknown", (int)desc->kind);
+}
+
+static void cpu_close(void *self)
+{
+	gh__cpu *cpu = self;
+
+	gh__pool_free(cpu->pool);
+	gh__aligned_free(cpu->scratch);
+	gh__free(cpu);
+}
+
+static const gh__device_table cpu_table = {
+	.abi = GH__DEVICE_ABI,
+	.kind = "cpu",
+	.close = cpu_close,
+	.alloc = cpu_alloc,
+	.release = cpu_release,
+	.upload = cpu_copy,
+	.download = cpu_copy,
+	.synchronise = cpu_synchronise,
+	.prepare = cpu_prepare,
+	.kernel_free = cpu_kernel_free,
+	.workspace = cpu_workspace,
+	.packed_size = cpu_packed_size,
+	.pack = cpu_pack,
+	.run = cpu_run,
+};
+
+gh_status gh__cpu_open(gh__device *out, const gh_device_options *options, gh_error *error)
+{
+	gh__cpu *cpu;
+	int threads;
+	gh_status status = gh__cpu_threads(&threads, options, error);
+
+	if (status != GH_OK)
+		return status;
+	cpu = gh__calloc(1, sizeof *cpu);
+	if (!cpu)
+		return gh__fail_nomem(error);
+	cpu->threads = threads;
+	cpu->twin = gh__cpu_choose(options);
+	status = gh__pool_create(&cpu->pool, threads, error);
+	if (status != GH_OK) {
+		gh__free(cpu);
+		return status;
+	}
+	out->table = &cpu_table;
+	out->self = cpu;
+	out->stream = NULL;
+	out->memory_total = gh__cpu_memory();
+	return GH_OK;
+}
