@@ -9,7 +9,7 @@
  * gonkahost inference-node and gonkahost network-node: run until SIGINT or SIGTERM.
  */
 
-enum { KEY_HOST = 256, KEY_PORT, KEY_INFERENCE_PORT, KEY_GPUS };
+enum { KEY_HOST = 256, KEY_PORT, KEY_INFERENCE_PORT, KEY_GPUS, KEY_ALLOW };
 
 static error_t parse_inference_node(int key, char *arg, struct argp_state *state)
 {
@@ -29,6 +29,9 @@ static error_t parse_inference_node(int key, char *arg, struct argp_state *state
 		return 0;
 	case KEY_GPUS:
 		options->gpus = cli_int(state, "--gpus", arg, 1, 1024);
+		return 0;
+	case KEY_ALLOW:
+		options->allow = arg;
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -51,6 +54,8 @@ int cli_inference_node(int argc, char **argv)
 		{ "port", KEY_PORT, "PORT", 0, "Management API (8080; 0 = any free port)", 0 },
 		{ "inference-port", KEY_INFERENCE_PORT, "PORT", 0,
 		  "Inference API (5000; 0 = any free port)", 0 },
+		{ "allow", KEY_ALLOW, "CIDR[,...]", 0,
+		  "Let only clients of these networks connect (anyone)", 0 },
 		{ "gpus", KEY_GPUS, "N", 0, "Count with N GPUs instead of those found", 0 },
 		{ 0 }
 	};
@@ -140,6 +145,9 @@ static error_t parse_network_node(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_NODE_CONFIG:
 		options->node_config = arg;
+		return 0;
+	case KEY_ALLOW:
+		options->allow = arg;
 		return 0;
 	case KEY_ALLOW_UNSIGNED:
 		options->flags |= GH_NETWORK_NODE_ALLOW_UNSIGNED;
@@ -251,6 +259,10 @@ int cli_network_node(int argc, char **argv)
 		  0 },
 		{ "admin-host", KEY_ADMIN_HOST, "ADDRESS", 0,
 		  "Address of the callback and admin APIs (127.0.0.1); keep it private", 0 },
+		{ "allow", KEY_ALLOW, "CIDR[,...]", 0,
+		  "Let only clients of these networks connect to the callback and admin APIs "
+		  "(anyone)",
+		  0 },
 		{ "public-port", KEY_PUBLIC_PORT, "PORT", 0, "Public API (8000; 0 = any)", 0 },
 		{ "callback-port", KEY_CALLBACK_PORT, "PORT", 0, "Callback API (9100; 0 = any)",
 		  0 },

@@ -105,12 +105,14 @@ typedef struct gh_inference_node_options {
 	int32_t instances_max;   /**< workers at most; 0 = 128 */
 	int32_t start_seconds;   /**< a worker must be ready within; 0 = 1200 */
 	uint32_t reserved;       /**< must be 0 */
+	const char *allow; /**< only clients of these networks, as "10.0.0.0/8,127.0.0.1"; NULL =
+				  *   whoever reaches the address; borrows */
 } gh_inference_node_options;
 
 /** Initialiser: all defaults. */
-#define GH_INFERENCE_NODE_OPTIONS_INIT                                                \
-	{                                                                             \
-		sizeof(gh_inference_node_options), NULL, NULL, NULL, 0, 0, 0, 0, 0, 0 \
+#define GH_INFERENCE_NODE_OPTIONS_INIT                                                      \
+	{                                                                                   \
+		sizeof(gh_inference_node_options), NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, NULL \
 	}
 
 /**
@@ -166,12 +168,15 @@ typedef struct gh_network_node_options {
 	int32_t callback_port;   /**< 0 = 9100, -1 = the kernel chooses */
 	int32_t admin_port;      /**< 0 = 9200, -1 = the kernel chooses */
 	uint32_t flags;          /**< GH_NETWORK_NODE_* bits */
+	const char *allow; /**< to the callback and admin servers only clients of these networks,
+				  *   as "10.0.0.0/8,127.0.0.1"; NULL = whoever reaches the address;
+				  *   borrows */
 } gh_network_node_options;
 
 /** Initialiser: all defaults. */
-#define GH_NETWORK_NODE_OPTIONS_INIT                                                \
-	{                                                                           \
-		sizeof(gh_network_node_options), NULL, NULL, NULL, NULL, 0, 0, 0, 0 \
+#define GH_NETWORK_NODE_OPTIONS_INIT                                                      \
+	{                                                                                 \
+		sizeof(gh_network_node_options), NULL, NULL, NULL, NULL, 0, 0, 0, 0, NULL \
 	}
 
 /**

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <microhttpd.h>
 
+#include "base/address.h"
 #include "base/buf.h"
 #include "http/server.h"
 
@@ -55,6 +56,7 @@ typedef struct gh__http_linger {
 struct gh__http_server {
 	gh__http_watch wake_watch, daemon_watch;
 	gh__http_server_options options; /* defaults filled in */
+	gh__networks allowed;            /* with options.allow */
 	char *unix_path;                 /* ours to remove, or NULL */
 	int port;
 	int epoll, wake, listener;

@@ -459,14 +459,25 @@ static gh_status watch_own(gh__http_server *server, int fd, gh__http_watch *watc
 	return GH_OK;
 }
 
+/* Who is not allowed to come is turned away before a byte is read. */
+static enum MHD_Result may_connect(void *userdata, const struct sockaddr *address, socklen_t len)
+{
+	const gh__http_server *server = userdata;
+
+	(void)len;
+	return gh__networks_have(&server->allowed, address) ? MHD_YES : MHD_NO;
+}
+
 static gh_status start_daemon(gh__http_server *server, gh_error *error)
 {
 	const gh__http_server_options *options = &server->options;
+	MHD_AcceptPolicyCallback policy =
+		options->allow && !options->unix_path ? may_connect : NULL;
 	const union MHD_DaemonInfo *info;
 
 	server->daemon =
 		MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
-				 NULL, NULL, on_request, server, MHD_OPTION_EXTERNAL_LOGGER,
+				 policy, server, on_request, server, MHD_OPTION_EXTERNAL_LOGGER,
 				 log_line, NULL, MHD_OPTION_LISTEN_SOCKET, server->listener,
 				 MHD_OPTION_CONNECTION_LIMIT, options->connections_max,
 				 MHD_OPTION_CONNECTION_TIMEOUT, options->idle_seconds,
@@ -521,6 +532,9 @@ gh_status gh__http_server_start(gh__http_server **out, const gh__http_server_opt
 		status = gh__fail_errno(error, GH_EIO, errno, "http: epoll or eventfd");
 	else
 		status = watch_own(server, server->wake, &server->wake_watch, error);
+	if (status == GH_OK && server->options.allow)
+		status =
+			gh__networks_parse(&server->allowed, "allow", server->options.allow, error);
 	if (status == GH_OK)
 		status = gh__http_listen(server, error);
 	if (status == GH_OK)

@@ -46,6 +46,7 @@ typedef struct gh__http_route {
 typedef struct gh__http_server_options {
 	const char *host;      /* address to bind, "localhost"; NULL = 127.0.0.1; "0.0.0.0", "::" */
 	int port;              /* 0 = the kernel chooses; ignored with unix_path */
+	const char *allow;     /* only clients of these networks: "10.0.0.0/8,::1"; NULL = any */
 	const char *unix_path; /* listen there instead; a dead socket file is replaced, mode 0600 */
 	const gh__http_route *routes; /* this and all strings: borrowed for the server's life */
 	size_t route_count;

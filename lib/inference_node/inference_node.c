@@ -100,13 +100,14 @@ static gh_status start_supervisor(gh_inference_node *node, const gh_inference_no
 	return gh__supervisor_create(&node->supervisor, &options, error);
 }
 
-static gh_status start_server(gh__http_server **out, gh_inference_node *node, const char *host,
-			      int32_t port, const gh__http_route *route, unsigned idle_seconds,
-			      gh_error *error)
+static gh_status start_server(gh__http_server **out, gh_inference_node *node,
+			      const gh_inference_node_options *given, int32_t port,
+			      const gh__http_route *route, unsigned idle_seconds, gh_error *error)
 {
 	gh__http_server_options options = { 0 };
 
-	options.host = host ? host : "127.0.0.1";
+	options.host = given->host;
+	options.allow = given->allow;
 	options.port = port < 0 ? 0 : port;
 	options.routes = route;
 	options.route_count = 1;
@@ -126,15 +127,15 @@ static gh_status start_servers(gh_inference_node *node, const gh_inference_node_
 	static const gh__http_route inference = { NULL, "/*", gh__proxy_handle };
 	gh_status status;
 
-	if (options->host && gh__address_public(options->host))
+	if (options->host && gh__address_public(options->host) && !options->allow)
 		gh__warn("inference_node",
 			 "the management and inference APIs have no authentication and listen on a "
 			 "public address host=%s",
 			 options->host);
-	status = start_server(&node->management, node, options->host,
+	status = start_server(&node->management, node, options,
 			      options->port ? options->port : 8080, &management, 5, error);
 	if (status == GH_OK)
-		status = start_server(&node->inference, node, options->host,
+		status = start_server(&node->inference, node, options,
 				      options->inference_port ? options->inference_port : 5000,
 				      &inference, 300, error);
 	return status;

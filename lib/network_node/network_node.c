@@ -93,12 +93,13 @@ static gh_status start_broker(gh_network_node *node, gh_error *error)
 }
 
 static gh_status start_server(gh__http_server **out, gh_network_node *node, const char *host,
-			      int32_t port, const gh__http_route *routes, size_t count,
-			      gh_error *error)
+			      int32_t port, const char *allow, const gh__http_route *routes,
+			      size_t count, gh_error *error)
 {
 	gh__http_server_options options;
 
 	server_options(&options, node, host, port);
+	options.allow = allow;
 	options.routes = routes;
 	options.route_count = count;
 	return gh__http_server_start(out, &options, error);
@@ -114,7 +115,7 @@ static gh_status start_servers(gh_network_node *node, const gh_network_node_opti
 	/* Clients come from everywhere, unless nobody checks who they are. */
 	if (!public_host && !node->allow_unsigned)
 		public_host = "0.0.0.0";
-	if (private_host && gh__address_public(private_host))
+	if (private_host && gh__address_public(private_host) && !options->allow)
 		gh__warn("network_node",
 			 "the admin and callback APIs have no authentication and listen on a "
 			 "public address host=%s",
@@ -123,15 +124,15 @@ static gh_status start_servers(gh_network_node *node, const gh_network_node_opti
 		gh__warn("network_node",
 			 "unsigned requests are answered on a public address host=%s", public_host);
 	status = start_server(&node->admin_server, node, private_host,
-			      options->admin_port ? options->admin_port : 9200, gh__admin_routes,
-			      gh__admin_route_count, error);
+			      options->admin_port ? options->admin_port : 9200, options->allow,
+			      gh__admin_routes, gh__admin_route_count, error);
 	if (status == GH_OK)
 		status = start_server(&node->callback_server, node, private_host,
-				      options->callback_port ? options->callback_port : 9100, NULL,
-				      0, error);
+				      options->callback_port ? options->callback_port : 9100,
+				      options->allow, NULL, 0, error);
 	if (status == GH_OK)
 		status = start_server(&node->public_server, node, public_host,
-				      options->public_port ? options->public_port : 8000,
+				      options->public_port ? options->public_port : 8000, NULL,
 				      gh__public_routes, gh__public_route_count, error);
 	return status;
 }

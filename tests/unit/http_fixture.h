@@ -23,10 +23,9 @@
 #include "http/server.h"
 #include "json/json.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define CLOSE        "Connection: close\r\n\r\n"
-#define MS           GH__MILLISECOND
-#define PATIENCE     (10 * GH__SECOND) /* far more than anything here takes */
+#define CLOSE    "Connection: close\r\n\r\n"
+#define MS       GH__MILLISECOND
+#define PATIENCE (10 * GH__SECOND) /* far more than anything here takes */
 
 /* Waiting for what another thread does. */
 

@@ -1,29 +1,21 @@
 #include "unit.h"
 
-#include <float.h>
-#include <locale.h>
 #include <math.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "base/address.h"
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/map.h"
-#include "base/metrics.h"
-#include "base/number.h"
 #include "base/options.h"
 #include "base/queue.h"
-#include "base/random.h"
 #include "base/thread.h"
 #include "base/utf8.h"
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* Status and errors. */
 
@@ -608,345 +600,11 @@ START_TEST(log_lines_are_one_line)
 }
 END_TEST
 
-/* Metrics. */
-
-static const char *const by_path[] = { "method", "path", NULL };
-static const gh__metric_family requests = {
-	GH__COUNTER, "requests_total", "Requests\\ served\nhere", by_path, NULL, 0
-};
-static const gh__metric_family running = { GH__GAUGE, "vllm:running", "Now", NULL, NULL, 0 };
-static const double bounds[] = { 0.001, 0.5, 1, 10 };
-static const gh__metric_family latency = { GH__HISTOGRAM, "latency_seconds", "Time", NULL,
-					   bounds,        COUNT(bounds) };
-
-START_TEST(metrics_text_format)
-{
-	gh__metrics *metrics;
-	gh__buf out = GH__BUF_INIT(10000);
-
-	assert_ok(gh__metrics_create(&metrics, error));
-	gh__metric *m = gh__metrics_get(metrics, &requests,
-					(const char *const[]){ "GET", "/a\"b\\c\nd", NULL });
-	gh__metric_add(m, 1);
-	gh__metric_add(m, 2);
-	gh__metric_add(m, -5); /* counters never go down */
-	gh__metric_add(m, NAN);
-	gh__metric_set(m, 100);
-	gh__metric_observe(m, 100);
-	ck_assert_double_eq(gh__metric_value(m), 3);
-	ck_assert_ptr_eq(gh__metrics_get(metrics, &requests,
-					 (const char *const[]){ "GET", "/a\"b\\c\nd", NULL }),
-			 m);
-	gh__metric_add(gh__metrics_get(metrics, &requests,
-				       (const char *const[]){ "PUT", "\xff", NULL }),
-		       1);
-	m = gh__metrics_get(metrics, &running, NULL);
-	gh__metric_set(m, 2.5);
-	gh__metric_add(m, -3);
-	m = gh__metrics_get(metrics, &latency, NULL);
-	static const double seconds[] = { 0.001, 0.0011, 0.5, 3, 10.5, 1e6 };
-	for (size_t i = 0; i < COUNT(seconds); i++)
-		gh__metric_observe(m, seconds[i]);
-	ck_assert_double_eq(gh__metric_value(m), 6);
-	gh__metrics_write(metrics, &out);
-	ck_assert_str_eq(gh__buf_str(&out),
-			 "# HELP requests_total Requests\\\\ served\\nhere\n"
-			 "# TYPE requests_total counter\n"
-			 "requests_total{method=\"GET\",path=\"/a\\\"b\\\\c\\nd\"} 3.0\n"
-			 "requests_total{method=\"PUT\",path=\"\xef\xbf\xbd\"} 1.0\n"
-			 "# HELP vllm:running Now\n"
-			 "# TYPE vllm:running gauge\n"
-			 "vllm:running -0.5\n"
-			 "# HELP latency_seconds Time\n"
-			 "# TYPE latency_seconds histogram\n"
-			 "latency_seconds_bucket{le=\"0.001\"} 1.0\n"
-			 "latency_seconds_bucket{le=\"0.5\"} 3.0\n"
-			 "latency_seconds_bucket{le=\"1.0\"} 3.0\n"
-			 "latency_seconds_bucket{le=\"10.0\"} 4.0\n"
-			 "latency_seconds_bucket{le=\"+Inf\"} 6.0\n"
-			 "latency_seconds_sum 1000014.0021\n"
-			 "latency_seconds_count 6.0\n");
-	gh__metric_set(gh__metrics_get(metrics, &running, NULL), -INFINITY);
-	gh__buf_reset(&out);
-	gh__metrics_write(metrics, &out);
-	ck_assert_ptr_nonnull(strstr(gh__buf_str(&out), "vllm:running -Inf\n"));
-	gh__buf_free(&out);
-	gh__metrics_free(metrics);
-
-	gh__metric_add(NULL, 1);
-	gh__metric_set(NULL, 1);
-	gh__metric_observe(NULL, 1);
-	ck_assert_double_eq(gh__metric_value(NULL), 0);
-	ck_assert_ptr_null(gh__metrics_get(NULL, &running, NULL));
-	gh__metrics_free(NULL);
-}
-END_TEST
-
-START_TEST(metrics_are_bounded)
-{
-	static const char *const label[] = { "id", NULL };
-	const gh__metric_family family = { GH__COUNTER, "many", "", label, NULL, 0 };
-	gh__metrics *metrics;
-	gh__buf out = GH__BUF_INIT(1 << 20);
-	int lines = 0;
-
-	assert_ok(gh__metrics_create(&metrics, error));
-	for (int i = 0; i < 5000; i++) {
-		char id[16];
-
-		snprintf(id, sizeof id, "%d", i);
-		gh__metric_add(gh__metrics_get(metrics, &family, (const char *const[]){ id, NULL }),
-			       1);
-	}
-	gh__metrics_write(metrics, &out);
-	for (const char *at = gh__buf_str(&out); (at = strchr(at, '\n')) != NULL; at++)
-		lines++;
-	ck_assert_int_eq(lines, 1002);
-	ck_assert_ptr_nonnull(strstr(gh__buf_str(&out), "many{id=\"other\"} 4001.0\n"));
-	gh__buf_free(&out);
-	gh__metrics_free(metrics);
-}
-END_TEST
-
-static void count_up(void *arg)
-{
-	gh__metrics *metrics = arg;
-
-	for (int i = 0; i < 10000; i++) {
-		gh__metric_add(gh__metrics_get(metrics, &running, NULL), 1);
-		gh__metric_observe(gh__metrics_get(metrics, &latency, NULL), 0.25);
-	}
-}
-
-START_TEST(metrics_from_several_threads)
-{
-	gh__metrics *metrics;
-	pthread_t threads[4];
-
-	assert_ok(gh__metrics_create(&metrics, error));
-	for (int i = 0; i < 4; i++)
-		assert_ok(gh__thread_start(&threads[i], "count", count_up, metrics, error));
-	for (int i = 0; i < 4; i++)
-		pthread_join(threads[i], NULL);
-	ck_assert_double_eq(gh__metric_value(gh__metrics_get(metrics, &running, NULL)), 40000);
-	ck_assert_double_eq(gh__metric_value(gh__metrics_get(metrics, &latency, NULL)), 40000);
-	gh__metrics_free(metrics);
-}
-END_TEST
-
-/* UTF-8, numbers, randomness. */
-
-START_TEST(utf8_by_the_table)
-{
-	static const struct {
-		const char *bytes;
-		int answer;
-		uint32_t code_point;
-	} cases[] = {
-		{ "a", 1, 'a' },
-		{ "\x7f", 1, 0x7f },
-		{ "\xc2\x80", 2, 0x80 },
-		{ "\xdf\xbf", 2, 0x7ff },
-		{ "\xe0\xa0\x80", 3, 0x800 },
-		{ "\xed\x9f\xbf", 3, 0xd7ff },
-		{ "\xee\x80\x80", 3, 0xe000 },
-		{ "\xef\xbf\xbf", 3, 0xffff },
-		{ "\xf0\x90\x80\x80", 4, 0x10000 },
-		{ "\xf4\x8f\xbf\xbf", 4, 0x10ffff },
-		{ "\x80", -1, 0 },
-		{ "\xc0\x80", -1, 0 }, /* overlong */
-		{ "\xc1\xbf", -1, 0 },
-		{ "\xe0\x9f\xbf", -1, 0 },     /* overlong */
-		{ "\xed\xa0\x80", -1, 0 },     /* surrogate */
-		{ "\xf0\x8f\xbf\xbf", -1, 0 }, /* overlong */
-		{ "\xf4\x90\x80\x80", -1, 0 }, /* above U+10FFFF */
-		{ "\xf5\x80\x80\x80", -1, 0 },
-		{ "\xff", -1, 0 },
-		{ "\xc2"
-		  "a",
-		  -1, 0 },
-		{ "\xe2\x82"
-		  "a",
-		  -2, 0 },
-		{ "\xf0\x9f\x98"
-		  "a",
-		  -3, 0 },
-		{ "\xc2", 0, 0 },
-		{ "\xe2\x82", 0, 0 },
-		{ "\xf0\x9f\x98", 0, 0 },
-	};
-
-	for (size_t i = 0; i < COUNT(cases); i++) {
-		uint32_t c = 0;
-		size_t len = strlen(cases[i].bytes);
-		char back[4];
-
-		ck_assert_int_eq(gh__utf8_decode(cases[i].bytes, len, &c), cases[i].answer);
-		ck_assert_int_eq(gh__utf8_valid(cases[i].bytes, len), cases[i].answer > 0);
-		if (cases[i].answer <= 0)
-			continue;
-		ck_assert_uint_eq(c, cases[i].code_point);
-		ck_assert_int_eq(gh__utf8_encode(back, c), cases[i].answer);
-		ck_assert_mem_eq(back, cases[i].bytes, len);
-	}
-	for (uint32_t c = 0; c <= 0x10ffff; c += 7) {
-		uint32_t got = 0;
-		char bytes[4];
-		int len = gh__utf8_encode(bytes, c);
-
-		ck_assert_int_eq(gh__utf8_decode(bytes, (size_t)len, &got), len);
-		ck_assert_uint_eq(got, c >= 0xd800 && c <= 0xdfff ? 0xfffd : c);
-	}
-	ck_assert(gh__utf8_valid("", 0));
-	ck_assert(gh__utf8_valid("twelve bytes\xc3\xa9", 14));
-	ck_assert(!gh__utf8_valid("twelve bytes\xc3", 13));
-}
-END_TEST
-
-START_TEST(whole_numbers)
-{
-	static const char *const bad[] = { "",
-					   "-",
-					   "+",
-					   "1 ",
-					   " 1",
-					   "1.0",
-					   "0x1",
-					   "1e3",
-					   "--1",
-					   "9223372036854775808",
-					   "-9223372036854775809",
-					   "99999999999999999999999" };
-	int64_t value;
-
-	for (size_t i = 0; i < COUNT(bad); i++)
-		ck_assert_msg(!gh__parse_int64(bad[i], &value), "%s", bad[i]);
-	ck_assert(gh__parse_int64("-9223372036854775808", &value) && value == INT64_MIN);
-	ck_assert(gh__parse_int64("+9223372036854775807", &value) && value == INT64_MAX);
-	ck_assert(gh__parse_int64("-0", &value) && value == 0);
-	ck_assert(gh__parse_int64("0017", &value) && value == 17);
-}
-END_TEST
-
-START_TEST(decimal_numbers)
-{
-	static const char *const bad[] = { "",    ".",     "-",     "e5", "1e", "1e+", "nan",
-					   "inf", "0x1p3", "1e999", " 1", "1 ", "1,5", "1.5.2" };
-	double value;
-
-	for (size_t i = 0; i < COUNT(bad); i++)
-		ck_assert_msg(!gh__parse_double(bad[i], &value), "%s", bad[i]);
-	ck_assert(gh__parse_double("-0.1e-3", &value) && value == -0.1e-3);
-	ck_assert(gh__parse_double("1.", &value) && value == 1);
-	ck_assert(gh__parse_double(".5", &value) && value == 0.5);
-	ck_assert(gh__parse_double("1e-999", &value) && value == 0);
-}
-END_TEST
-
-START_TEST(shortest_decimals)
-{
-	static const struct {
-		double value;
-		const char *text;
-	} cases[] = {
-		{ 0.0, "0.0" },
-		{ -0.0, "-0.0" },
-		{ 1, "1.0" },
-		{ 0.1, "0.1" },
-		{ 1.0 / 3, "0.3333333333333333" },
-		{ 0.1 + 0.2, "0.30000000000000004" },
-		{ -1234.5, "-1234.5" },
-		{ 0.0001, "0.0001" },
-		{ 0.00012345, "0.00012345" },
-		{ 9.999e-5, "9.999e-05" },
-		{ 1e-5, "1e-05" },
-		{ 1e15, "1000000000000000.0" },
-		{ 123456789012345680.0, "1.2345678901234568e+17" },
-		{ 9007199254740993.0, "9007199254740992.0" },
-		{ 1e16, "1e+16" },
-		{ 1e23, "1e+23" },
-		{ 1.5e300, "1.5e+300" },
-		{ DBL_MAX, "1.7976931348623157e+308" },
-		{ DBL_MIN, "2.2250738585072014e-308" },
-		{ 5e-324, "5e-324" },
-		{ 0x1p-44, "5.684341886080802e-14" },
-		{ -6.103515625e-05, "-6.103515625e-05" },
-		{ (double)0.1f, "0.10000000149011612" },
-	};
-	char text[GH__DOUBLE_SIZE];
-	double back;
-
-	/* A locale with a decimal comma changes nothing, where there is one. */
-	setlocale(LC_ALL, "de_DE.UTF-8");
-	for (size_t i = 0; i < COUNT(cases); i++) {
-		int len = gh__double_text(text, cases[i].value);
-
-		ck_assert_str_eq(text, cases[i].text);
-		ck_assert_uint_eq((size_t)len, strlen(text));
-	}
-	for (int i = 0; i < 20000; i++) {
-		uint64_t bits = gh__random_u64();
-		double value;
-
-		memcpy(&value, &bits, sizeof value);
-		if (!isfinite(value))
-			continue;
-		gh__double_text(text, value);
-		ck_assert(gh__parse_double(text, &back));
-		ck_assert_mem_eq(&back, &value, sizeof value);
-	}
-	setlocale(LC_ALL, "C");
-}
-END_TEST
-
-START_TEST(random_hex)
-{
-	char a[130], b[130];
-
-	for (size_t digits = 0; digits < sizeof a; digits++) {
-		gh__random_hex(a, digits);
-		ck_assert_uint_eq(strlen(a), digits);
-		ck_assert_uint_eq(strspn(a, "0123456789abcdef"), digits);
-	}
-	gh__random_hex(b, sizeof b - 1);
-	ck_assert_str_ne(a, b);
-}
-END_TEST
-
-START_TEST(addresses)
-{
-	static const char *const closed[] = { "127.0.0.1",
-					      "10.1.2.3",
-					      "172.16.0.1",
-					      "172.31.9.9",
-					      "192.168.1.1",
-					      "100.64.0.1",
-					      "169.254.1.1",
-					      "::1",
-					      "fd00::1",
-					      "fe80::1",
-					      "::ffff:10.0.0.1",
-					      "localhost",
-					      "node",
-					      "" };
-	static const char *const open[] = { "0.0.0.0",     "8.8.8.8",       "172.32.0.1",
-					    "192.169.0.1", "100.128.0.1",   "::",
-					    "2001:db8::1", "::ffff:8.8.8.8" };
-	size_t i;
-
-	for (i = 0; i < sizeof closed / sizeof closed[0]; i++)
-		ck_assert_msg(!gh__address_public(closed[i]), "%s", closed[i]);
-	for (i = 0; i < sizeof open / sizeof open[0]; i++)
-		ck_assert_msg(gh__address_public(open[i]), "%s", open[i]);
-}
-END_TEST
-
 int main(void)
 {
 	Suite *suite = suite_create("base");
 	TCase *tests = tcase_create("base");
 
-	tcase_add_test(tests, addresses);
 	tcase_add_test(tests, statuses_have_names_and_texts);
 	tcase_add_test(tests, first_error_wins);
 	tcase_add_test(tests, error_texts_are_cut_between_characters);
@@ -965,14 +623,6 @@ int main(void)
 	tcase_add_test(tests, queues_under_several_threads);
 	tcase_add_test(tests, queues_are_bounded_and_close);
 	tcase_add_test(tests, log_lines_are_one_line);
-	tcase_add_test(tests, metrics_text_format);
-	tcase_add_test(tests, metrics_are_bounded);
-	tcase_add_test(tests, metrics_from_several_threads);
-	tcase_add_test(tests, utf8_by_the_table);
-	tcase_add_test(tests, whole_numbers);
-	tcase_add_test(tests, decimal_numbers);
-	tcase_add_test(tests, shortest_decimals);
-	tcase_add_test(tests, random_hex);
 	suite_add_tcase(suite, tests);
 	return unit_main(suite);
 }

@@ -5,8 +5,6 @@
 #include "folder.h"
 #include "hub/config.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 /* config.json */
 
 static const char good_config[] =

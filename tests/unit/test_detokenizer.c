@@ -8,8 +8,6 @@
 #include "base/utf8.h"
 #include "tokenizer_file.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 /* Ids 0 to 255 are the bytes; 256 "he", 300 <s> (special), 302 <think> (not), 303 spells "Ġ" but is
  * an added token, so it stands for that text and not for a space. */
 static const tokenizer_file bytes_file = {

@@ -489,6 +489,40 @@ START_TEST(connections_are_counted)
 }
 END_TEST
 
+START_TEST(clients_come_from_allowed_networks)
+{
+	static const char request[] = "GET /echo HTTP/1.1\r\nHost: x\r\n" CLOSE;
+	struct sockaddr_in from = { .sin_family = AF_INET };
+	struct sockaddr_in to = { .sin_family = AF_INET };
+	gh__http_server *refused;
+	fixture f;
+	char byte;
+
+	start_with(&f, (gh__http_server_options){ .allow = "10.0.0.0/8,127.0.0.2" });
+	int stranger = dial(f.server);
+	(void)send(stranger, request, sizeof request - 1, MSG_NOSIGNAL);
+	ck_assert_int_le(recv(stranger, &byte, 1, 0), 0);
+	close(stranger);
+
+	int friend = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	inet_pton(AF_INET, "127.0.0.2", &from.sin_addr);
+	ck_assert_int_eq(bind(friend, (struct sockaddr *)&from, sizeof from), 0);
+	inet_pton(AF_INET, "127.0.0.1", &to.sin_addr);
+	to.sin_port = htons((uint16_t)gh__http_server_port(f.server));
+	ck_assert_int_eq(connect(friend, (struct sockaddr *)&to, sizeof to), 0);
+	say(friend, request);
+	char *answer = hear(friend, NULL);
+	assert_has(answer, "HTTP/1.1 200 ");
+	gh__free(answer);
+	close(friend);
+	stop(&f);
+
+	gh__http_server_options options = { .allow = "10.0.0.0/8,," };
+	assert_fails(GH_EINVAL, "allow: \"\" is not a network",
+		     gh__http_server_start(&refused, &options, error));
+}
+END_TEST
+
 START_TEST(memory_may_run_out)
 {
 	static const char request[] = "POST /echo?q=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n"
@@ -533,6 +567,7 @@ int main(void)
 	tcase_add_test(cases, heads_have_a_limit);
 	tcase_add_test(cases, idle_connections_are_closed);
 	tcase_add_test(cases, connections_are_counted);
+	tcase_add_test(cases, clients_come_from_allowed_networks);
 	tcase_add_test(cases, memory_may_run_out);
 	suite_add_tcase(suite, cases);
 	return unit_main(suite);

@@ -7,8 +7,6 @@
 
 #include "tensors.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 #define C1 "1111111111111111111111111111111111111111"
 #define C2 "2222222222222222222222222222222222222222"
 #define C3 "abcdefabcdefabcdefabcdefabcdefabcdefabcd"

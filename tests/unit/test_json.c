@@ -12,8 +12,6 @@
 #include "json/pull.h"
 #include "json/write.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 /* Pull reader. */
 
 /* One letter an event, texts behind it: what a reader saw. */

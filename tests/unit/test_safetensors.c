@@ -10,8 +10,6 @@
 #include "hub/config.h"
 #include "tensors.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 static gh_status try_open(gh_error *error)
 {
 	gh_checkpoint *checkpoint = NULL;

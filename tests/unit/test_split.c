@@ -8,8 +8,6 @@
 #include "text/tokenizer.h"
 #include "tokenizer_file.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 static const char qwen2_pattern[] =
 	"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+"
 	"[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";

@@ -8,8 +8,6 @@
 #include "base/alloc.h"
 #include "tokenizer_file.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 /* Encoding */
 
 START_TEST(merges)

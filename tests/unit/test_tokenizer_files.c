@@ -6,8 +6,6 @@
 
 #include "tokenizer_file.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 /* tokenizer_config.json */
 
 static const struct {

@@ -6,6 +6,8 @@
 
 #include <gonkahost/base.h>
 
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
 /*
  * How long one test may take, in seconds: what hangs is to end, what a sanitizer and a busy machine
  * slow down is not. Check reads it when a test case is made.
