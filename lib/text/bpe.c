@@ -8,9 +8,11 @@
 /* Up to here a scan for the lowest rank is faster than a heap. */
 #define SHORT 48
 
-/* Neighbours of a symbol of a long piece that are still there. */
+/* A symbol of a long piece: the neighbours that are still there, and the pair it begins. */
 struct gh__bpe_link {
 	uint32_t before, after;
+	uint32_t rank; /* of the pair with after */
+	int32_t joined;
 };
 
 #define NOTHING UINT32_MAX
@@ -132,19 +134,71 @@ static uint64_t heap_pop(gh__bpe *bpe)
 	return least;
 }
 
-static gh_status offer(gh__bpe *bpe, const int32_t *symbols, uint32_t at, gh_error *error)
+static void rate(gh__bpe *bpe, const int32_t *symbols, uint32_t at)
 {
-	uint32_t after = at == NOTHING ? NOTHING : bpe->links[at].after;
+	static const gh__merge none = { .rank = GH__MERGE_NONE };
+	struct gh__bpe_link *link = &bpe->links[at];
+	const gh__merge *merge =
+		link->after == NOTHING
+			? &none
+			: gh__merges_find(&bpe->model->merges, symbols[at], symbols[link->after]);
 
-	if (after == NOTHING)
-		return GH_OK;
-	const gh__merge *merge = gh__merges_find(&bpe->model->merges, symbols[at], symbols[after]);
-	if (merge->rank == GH__MERGE_NONE)
-		return GH_OK;
-	return heap_push(bpe, (uint64_t)merge->rank << 32 | at, error);
+	link->rank = merge->rank;
+	link->joined = merge->id;
 }
 
-/* The same in O(n log n), for a run of a million letters. */
+/* Does the pair at `at` have a rank, and do both pairs that overlap it come after it? */
+static bool is_least(const struct gh__bpe_link *links, uint32_t at)
+{
+	const struct gh__bpe_link *link = &links[at];
+
+	return link->rank != GH__MERGE_NONE &&
+	       (link->before == NOTHING || links[link->before].rank > link->rank) &&
+	       links[link->after].rank >= link->rank;
+}
+
+static gh_status offer(gh__bpe *bpe, uint32_t at, gh_error *error)
+{
+	if (at == NOTHING || !is_least(bpe->links, at))
+		return GH_OK;
+	return heap_push(bpe, (uint64_t)bpe->links[at].rank << 32 | at, error);
+}
+
+/* Joins the pair at `at`, which is the least of all. */
+static gh_status join(gh__bpe *bpe, int32_t *symbols, uint32_t at, gh_error *error)
+{
+	struct gh__bpe_link *links = bpe->links;
+	uint32_t gone = links[at].after, before = links[at].before, after = links[gone].after;
+	uint32_t before_rank = before == NOTHING ? 0 : links[before].rank;
+	uint32_t after_rank = links[gone].rank;
+	gh_status status = GH_OK;
+
+	symbols[at] = links[at].joined;
+	symbols[gone] = -1;
+	links[at].after = after;
+	rate(bpe, symbols, at);
+	if (before != NOTHING) {
+		rate(bpe, symbols, before);
+		status = offer(bpe, before, error);
+	}
+	if (status == GH_OK)
+		status = offer(bpe, at, error);
+	/* The pairs beside these two, where it was one of these that came before them until now. */
+	if (status == GH_OK && before != NOTHING && links[before].before != NOTHING &&
+	    links[links[before].before].rank > before_rank)
+		status = offer(bpe, links[before].before, error);
+	if (after != NOTHING) {
+		links[after].before = at;
+		if (status == GH_OK && links[after].rank >= after_rank)
+			status = offer(bpe, after, error);
+	}
+	return status;
+}
+
+/*
+ * The same in O(n log n), for a run of a million letters. The least of all pairs is the lesser of
+ * it and each pair that overlaps it, so only such pairs are in the heap: of a run of one letter, one.
+ */
 static gh_status join_long(gh__bpe *bpe, int32_t *symbols, size_t *count, gh_error *error)
 {
 	gh_status status = GH_OK;
@@ -163,29 +217,17 @@ static gh_status join_long(gh__bpe *bpe, int32_t *symbols, size_t *count, gh_err
 	for (uint32_t i = 0; i < *count; i++) {
 		links[i].before = i ? i - 1 : NOTHING;
 		links[i].after = i + 1 < *count ? i + 1 : NOTHING;
+		rate(bpe, symbols, i);
 	}
 	for (uint32_t i = 0; i < *count && status == GH_OK; i++)
-		status = offer(bpe, symbols, i, error);
+		status = offer(bpe, i, error);
 	while (status == GH_OK && bpe->heap_count) {
 		uint64_t entry = heap_pop(bpe);
-		uint32_t at = (uint32_t)entry, after;
+		uint32_t at = (uint32_t)entry;
 
 		/* An entry is stale once one of its symbols has been joined with another. */
-		if (symbols[at] < 0 || links[at].after == NOTHING)
-			continue;
-		after = links[at].after;
-		const gh__merge *merge =
-			gh__merges_find(&bpe->model->merges, symbols[at], symbols[after]);
-		if (merge->rank != entry >> 32)
-			continue;
-		symbols[at] = merge->id;
-		symbols[after] = -1;
-		links[at].after = links[after].after;
-		if (links[at].after != NOTHING)
-			links[links[at].after].before = at;
-		status = offer(bpe, symbols, links[at].before, error);
-		if (status == GH_OK)
-			status = offer(bpe, symbols, at, error);
+		if (symbols[at] >= 0 && links[at].rank == entry >> 32)
+			status = join(bpe, symbols, at, error);
 	}
 	for (size_t i = 0; i < *count; i++)
 		if (symbols[i] >= 0)

@@ -6,6 +6,7 @@
 #include <gonkahost/text.h>
 
 #include "base/alloc.h"
+#include "text/tokenizer.h"
 #include "tokenizer_file.h"
 
 /* Encoding */
@@ -88,6 +89,13 @@ START_TEST(long_run)
 	ck_assert_int_eq(ids[count - 2], 260);
 	ck_assert_int_eq(ids[count - 1], 97);
 	gh_free(ids);
+	/* And without a heap of a million pairs: only the first of them can be the next. */
+	gh__bpe bpe;
+	gh__bpe_init(&bpe, &tokenizer->model);
+	assert_ok(gh__bpe_encode(&bpe, text, len, error));
+	ck_assert_uint_eq(bpe.count, count);
+	ck_assert_uint_lt(bpe.heap_capacity, 1000);
+	gh__bpe_done(&bpe);
 	free(text);
 	gh_tokenizer_free(tokenizer);
 }
@@ -124,6 +132,108 @@ START_TEST(long_like_short)
 			gh_free(parts);
 		}
 		ck_assert_uint_eq(at, count);
+		gh_free(ids);
+	}
+	gh_tokenizer_free(tokenizer);
+}
+END_TEST
+
+/* Every text of two to five letters a and b is a token, joined of all its halves, in a random order:
+ * also of such as come later than what is made of them. */
+enum { LETTERS_MAX = 5, PAIRS = 4 + 16 + 48 + 128, NAME = 8 };
+
+typedef struct pairs {
+	char left[PAIRS][NAME], right[PAIRS][NAME]; /* by rank */
+	uint32_t state;
+} pairs;
+
+static uint32_t draw(pairs *p, uint32_t below)
+{
+	p->state = p->state * 1664525u + 1013904223u;
+	return (p->state >> 8) % below;
+}
+
+static void spell(char *out, unsigned bits, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		out[i] = bits >> i & 1 ? 'b' : 'a';
+	out[len] = '\0';
+}
+
+static gh_tokenizer *load_pairs(pairs *p)
+{
+	gh__buf tokens = GH__BUF_INIT(1 << 16), rules = GH__BUF_INIT(1 << 16);
+	size_t count = 0;
+	int id = 256;
+	char text[NAME];
+
+	for (size_t len = 2; len <= LETTERS_MAX; len++) {
+		for (unsigned bits = 0; bits < 1u << len; bits++) {
+			spell(text, bits, len);
+			gh__buf_printf(&tokens, "%s\"%s\": %d", id > 256 ? ", " : "", text, id);
+			id++;
+			for (size_t cut = 1; cut < len; cut++, count++) {
+				uint32_t other = draw(p, (uint32_t)count + 1);
+
+				memcpy(p->left[count], p->left[other], NAME);
+				memcpy(p->right[count], p->right[other], NAME);
+				snprintf(p->left[other], NAME, "%.*s", (int)cut, text);
+				snprintf(p->right[other], NAME, "%s", text + cut);
+			}
+		}
+	}
+	ck_assert_uint_eq(count, PAIRS);
+	for (size_t i = 0; i < count; i++)
+		gh__buf_printf(&rules, "%s\"%s %s\"", i ? ", " : "", p->left[i], p->right[i]);
+	gh_tokenizer *tokenizer = load(
+		(tokenizer_file){ .tokens = gh__buf_str(&tokens), .merges = gh__buf_str(&rules) });
+	gh__buf_free(&tokens);
+	gh__buf_free(&rules);
+	return tokenizer;
+}
+
+/* As the definition says: the lowest rank, the leftmost of equals, until there is none. */
+static size_t join_plainly(const pairs *p, char (*symbols)[NAME], size_t count)
+{
+	for (size_t rank = 0; rank < PAIRS;) {
+		size_t at = 0;
+
+		while (at + 1 < count && (strcmp(symbols[at], p->left[rank]) != 0 ||
+					  strcmp(symbols[at + 1], p->right[rank]) != 0))
+			at++;
+		if (at + 1 >= count) {
+			rank++;
+			continue;
+		}
+		memcpy(symbols[at] + strlen(symbols[at]), p->right[rank],
+		       strlen(p->right[rank]) + 1);
+		memmove(symbols[at + 1], symbols[at + 2], (count - at - 2) * NAME);
+		count--;
+		rank = 0;
+	}
+	return count;
+}
+
+START_TEST(any_order)
+{
+	enum { LONGEST = 200 };
+	pairs p = { .state = (uint32_t)_i };
+	gh_tokenizer *tokenizer = load_pairs(&p);
+
+	for (int round = 0; round < 60; round++) {
+		char text[LONGEST + 1], symbols[LONGEST][NAME];
+		size_t len = 1 + draw(&p, LONGEST), count;
+		uint32_t odds = 1 + draw(&p, 12);
+		int32_t *ids;
+
+		for (size_t i = 0; i < len; i++) {
+			spell(text + i, draw(&p, odds + 1) == 0, 1);
+			memcpy(symbols[i], text + i, 2);
+		}
+		assert_ok(gh_tokenizer_encode(tokenizer, text, len, 0, &ids, &count, error));
+		ck_assert_uint_eq(join_plainly(&p, symbols, len), count);
+		for (size_t i = 0; i < count; i++)
+			ck_assert_str_eq(gh_tokenizer_token(tokenizer, ids[i]), symbols[i]);
 		gh_free(ids);
 	}
 	gh_tokenizer_free(tokenizer);
@@ -392,6 +502,7 @@ int main(void)
 	tcase_add_test(tests, missing_bytes);
 	tcase_add_test(tests, long_run);
 	tcase_add_test(tests, long_like_short);
+	tcase_add_loop_test(tests, any_order, 0, 20);
 	tcase_add_loop_test(tests, added_tokens, 0, (int)COUNT(added));
 	tcase_add_test(tests, normalizer);
 	tcase_add_loop_test(tests, post_processor, 0, (int)COUNT(processors));
