@@ -15,33 +15,33 @@
  */
 typedef struct runner runner;
 
-typedef struct worker {
+typedef struct rank_thread {
 	runner *runner;
 	int rank;
 	bool started;
 	pthread_t thread;
 	gh_status status; /* of the latest job */
 	gh_error error;
-} worker;
+} rank_thread;
 
 struct runner {
 	gh_model *model;
 	gh__runner_options limits;
 	int64_t blocks;
 	int ranks;
-	gh__rank *rank;  /* [ranks] */
-	worker *workers; /* [ranks]; 0 is the caller */
-	bool lost;       /* a step has failed: the ranks no longer agree */
+	gh__rank *rank;       /* [ranks] */
+	rank_thread *threads; /* [ranks]; 0 is the caller */
+	bool lost;            /* a step has failed: the ranks no longer agree */
 
 	pthread_mutex_t mutex;
 	pthread_cond_t wake, done;
 	unsigned generation; /* of jobs */
-	int running;         /* workers that have not finished the latest one */
+	int running;         /* threads that have not finished the latest one */
 	bool closing;
 	const gh__job *job;
 };
 
-static void run_rank(worker *w, const gh__job *job)
+static void run_rank(rank_thread *w, const gh__job *job)
 {
 	gh__rank *rank = &w->runner->rank[w->rank];
 
@@ -56,7 +56,7 @@ static void run_rank(worker *w, const gh__job *job)
 
 static void work(void *arg)
 {
-	worker *w = arg;
+	rank_thread *w = arg;
 	runner *r = w->runner;
 	unsigned seen = 0;
 
@@ -82,10 +82,10 @@ static void work(void *arg)
 /* The error of the rank that failed by itself, not of one that was only woken by it. */
 static gh_status verdict(const runner *r, gh_error *error)
 {
-	const worker *failed = NULL;
+	const rank_thread *failed = NULL;
 
 	for (int i = 0; i < r->ranks; i++) {
-		const worker *w = &r->workers[i];
+		const rank_thread *w = &r->threads[i];
 
 		if (w->status != GH_OK && (failed == NULL || failed->status == GH_ECANCELLED))
 			failed = w;
@@ -109,7 +109,7 @@ static gh_status run_job(runner *r, const gh__job *job, gh_error *error)
 		pthread_cond_broadcast(&r->wake);
 		pthread_mutex_unlock(&r->mutex);
 	}
-	run_rank(&r->workers[0], job);
+	run_rank(&r->threads[0], job);
 	if (r->ranks > 1) {
 		pthread_mutex_lock(&r->mutex);
 		while (r->running > 0)
@@ -282,15 +282,15 @@ static void runner_free(void *self)
 	pthread_cond_broadcast(&r->wake);
 	pthread_mutex_unlock(&r->mutex);
 	for (int i = 1; i < r->ranks; i++)
-		if (r->workers[i].started)
-			pthread_join(r->workers[i].thread, NULL);
+		if (r->threads[i].started)
+			pthread_join(r->threads[i].thread, NULL);
 	for (int i = 0; i < r->ranks; i++)
 		rank_free(&r->rank[i]);
 	pthread_cond_destroy(&r->wake);
 	pthread_cond_destroy(&r->done);
 	pthread_mutex_destroy(&r->mutex);
 	gh__free(r->rank);
-	gh__free(r->workers);
+	gh__free(r->threads);
 	gh__free(r);
 }
 
@@ -465,7 +465,7 @@ static gh_status runner_start(runner *r, gh_error *error)
 		status = allocate(&r->rank[i], r->blocks, rope, error);
 	gh__free(rope);
 	for (int i = 0; i < r->ranks && status == GH_OK; i++) {
-		worker *w = &r->workers[i];
+		rank_thread *w = &r->threads[i];
 
 		w->runner = r;
 		w->rank = i;
@@ -502,8 +502,8 @@ gh_status gh__model_runner(gh__runner *out, gh_model *model, const gh__runner_op
 	}
 	pthread_mutex_init(&r->mutex, NULL);
 	r->rank = gh__calloc((size_t)model->ranks, sizeof *r->rank);
-	r->workers = gh__calloc((size_t)model->ranks, sizeof *r->workers);
-	if (r->rank == NULL || r->workers == NULL) {
+	r->threads = gh__calloc((size_t)model->ranks, sizeof *r->threads);
+	if (r->rank == NULL || r->threads == NULL) {
 		status = gh__fail_nomem(error);
 	} else {
 		r->ranks = model->ranks;

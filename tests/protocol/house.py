@@ -1,11 +1,13 @@
 """Nodes of this build, started on free ports of this machine, for the protocol tests."""
 import http.client
+import importlib.util
 import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -13,6 +15,13 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 GONKAHOST = os.environ.get("GONKAHOST", os.path.join(ROOT, "build", "cli", "gonkahost"))
 TINY = os.path.join(ROOT, "tests", "data", "checkpoints", "qwen2")
 PATIENCE = 60
+
+
+def skip_unless(package):
+    """End here, and say so in TAP, where a Python package is not installed."""
+    if importlib.util.find_spec(package) is None:
+        print(f"1..0 # SKIP the Python package {package} is not installed")
+        sys.exit(0)
 
 
 def call(port, method, path, body=None, headers=None, timeout=PATIENCE):

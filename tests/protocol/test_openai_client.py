@@ -1,9 +1,10 @@
 """The official openai client against a worker: chat, streams, logprobs, completions, models."""
 import json
 
-import openai
-
 import house
+
+house.skip_unless("openai")
+import openai  # noqa: E402
 
 MODEL = "tiny"
 MESSAGES = [{"role": "user", "content": "What is the weather like today?"}]

@@ -1,7 +1,8 @@
 """The official openai client through an inference node and through a network node."""
-import openai
-
 import house
+
+house.skip_unless("openai")
+import openai  # noqa: E402
 
 MESSAGES = [{"role": "user", "content": "What is the weather like today?"}]
 
