@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "text/template.h"
+#include "text/tokenizer.h"
 
 /*
  * From a request to the token ids that the model continues.
@@ -126,6 +127,12 @@ static gh_status encode_text(gh__openai_prompt *prompt, const gh__openai_request
 			     gh__openai_error *error)
 {
 	gh_error inner = GH_ERROR_INIT;
+	size_t at_least = gh__tokenizer_at_least(model->tokenizer, text, len);
+
+	/* What cannot fit is not worth its encoding, which may take long and would keep others
+	 * waiting. Of a prompt that is truncated only the end has to fit. */
+	if (r->truncate == 0 && at_least > (size_t)model->max_length)
+		return gh__openai_too_long(r, model, at_least, error);
 	gh_status status = gh_tokenizer_encode(model->tokenizer, text, len,
 					       r->add_special_tokens ? GH_ENCODE_SPECIAL : 0,
 					       &prompt->ids, &prompt->count, &inner);
@@ -172,25 +179,27 @@ static gh_status echo_text(gh__openai_prompt *prompt, const gh__openai_model *mo
 	return GH_EINVAL;
 }
 
-/* Keep the last tokens. */
-static gh_status truncate_prompt(gh__openai_prompt *prompt, const gh__openai_request *r,
-				 const gh__openai_model *model, gh__openai_error *error)
+static gh_status check_truncation(const gh__openai_request *r, const gh__openai_model *model,
+				  gh__openai_error *error)
 {
-	if (r->truncate == 0)
+	if (r->truncate <= model->max_length)
 		return GH_OK;
-	if (r->truncate > model->max_length)
-		return gh__openai_refuse(
-			error,
-			"truncate_prompt_tokens value (%lld) is greater than max_model_len (%d). "
-			"Please, select a smaller truncation size.",
-			(long long)r->truncate, model->max_length);
+	return gh__openai_refuse(
+		error,
+		"truncate_prompt_tokens value (%lld) is greater than max_model_len (%d). Please, "
+		"select a smaller truncation size.",
+		(long long)r->truncate, model->max_length);
+}
+
+/* Keep the last tokens. */
+static void truncate_prompt(gh__openai_prompt *prompt, const gh__openai_request *r)
+{
 	size_t kept = (size_t)r->truncate;
-	if (prompt->count > kept) {
-		memmove(prompt->ids, prompt->ids + prompt->count - kept,
-			kept * sizeof *prompt->ids);
-		prompt->count = kept;
-	}
-	return GH_OK;
+
+	if (kept == 0 || prompt->count <= kept)
+		return;
+	memmove(prompt->ids, prompt->ids + prompt->count - kept, kept * sizeof *prompt->ids);
+	prompt->count = kept;
 }
 
 static gh_status encode_one(gh__openai_prompt *prompt, const gh__openai_request *r,
@@ -207,11 +216,10 @@ static gh_status encode_one(gh__openai_prompt *prompt, const gh__openai_request 
 	else
 		return gh__openai_finding(error, "string_type", "'prompt'",
 					  "Input should be a valid string or a list of token ids");
-	if (status == GH_OK)
-		status = truncate_prompt(prompt, r, model, error);
-	if (status == GH_OK && r->echo)
-		status = echo_text(prompt, model, error);
-	return status;
+	if (status != GH_OK)
+		return status;
+	truncate_prompt(prompt, r);
+	return r->echo ? echo_text(prompt, model, error) : GH_OK;
 }
 
 static gh_status make_room(gh__openai_request *r, size_t count, gh__openai_error *error)
@@ -256,12 +264,18 @@ static gh_status encode_chat(gh__openai_request *r, const gh__openai_model *mode
 	if (status == GH_OK)
 		status = encode_text(&r->prompts[0], r, model, text, len, error);
 	gh_free(text);
-	return status == GH_OK ? truncate_prompt(&r->prompts[0], r, model, error) : status;
+	if (status == GH_OK)
+		truncate_prompt(&r->prompts[0], r);
+	return status;
 }
 
 gh_status gh__openai_request_encode(gh__openai_request *r, const gh__openai_model *model,
 				    gh__openai_error *error)
 {
+	gh_status status = check_truncation(r, model, error);
+
+	if (status != GH_OK)
+		return status;
 	return r->kind == GH__OPENAI_CHAT ? encode_chat(r, model, error)
 					  : encode_completion(r, model, error);
 }

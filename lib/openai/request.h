@@ -99,6 +99,10 @@ gh_status gh__openai_request_sampling(gh_sampling *out, const gh__openai_request
 				      const gh__openai_model *model,
 				      const gh__openai_prompt *prompt, gh__openai_error *error);
 
+/* The same of a prompt that has more tokens than the model takes: at least so many. */
+gh_status gh__openai_too_long(const gh__openai_request *request, const gh__openai_model *model,
+			      size_t at_least, gh__openai_error *error);
+
 /* "echo" with no token to generate: the prompt alone is answered. */
 bool gh__openai_request_only_echo(const gh__openai_request *request);
 /* Alternatives that the engine is to report for each prompt token, or -1. */

@@ -38,26 +38,47 @@ static effective effective_of(const gh__openai_request *r, const gh__generation_
 	};
 }
 
+/* Tokens that the answer may have, where the request says how many. */
+static int64_t asked_for(const gh__openai_request *r)
+{
+	return gh__openai_request_only_echo(r) ? 0 : r->max_tokens;
+}
+
+/* about: "" or "at least ". */
+static gh_status refuse_length(const gh__openai_request *r, const gh__openai_model *model,
+			       const char *about, size_t tokens, gh__openai_error *error)
+{
+	long long asked = asked_for(r);
+
+	if (!r->has_max_tokens || asked < 0)
+		return gh__openai_refuse(
+			error,
+			"This model's maximum context length is %d tokens. However, you requested "
+			"%s%zu tokens in the messages, Please reduce the length of the messages.",
+			model->max_length, about, tokens);
+	return gh__openai_refuse(
+		error,
+		"This model's maximum context length is %d tokens. However, you requested %s%llu "
+		"tokens (%s%zu in the messages, %lld in the completion). Please reduce the length "
+		"of the messages or completion.",
+		model->max_length, about, (unsigned long long)tokens + (unsigned long long)asked,
+		about, tokens, asked);
+}
+
+gh_status gh__openai_too_long(const gh__openai_request *r, const gh__openai_model *model,
+			      size_t at_least, gh__openai_error *error)
+{
+	return refuse_length(r, model, "at least ", at_least, error);
+}
+
 static gh_status check_length(const gh__openai_request *r, const gh__openai_model *model,
 			      size_t tokens, gh__openai_error *error)
 {
-	int64_t asked = gh__openai_request_only_echo(r) ? 0 : r->max_tokens;
+	int64_t asked = asked_for(r);
 	int64_t total = (int64_t)tokens + (asked < INT32_MAX ? asked : INT32_MAX);
 
-	if (!r->has_max_tokens && tokens >= (size_t)model->max_length)
-		return gh__openai_refuse(
-			error,
-			"This model's maximum context length is %d tokens. However, you requested "
-			"%zu tokens in the messages, Please reduce the length of the messages.",
-			model->max_length, tokens);
-	if (r->has_max_tokens && total > model->max_length)
-		return gh__openai_refuse(
-			error,
-			"This model's maximum context length is %d tokens. However, you requested "
-			"%lld tokens (%zu in the messages, %lld in the completion). Please reduce "
-			"the length of the messages or completion.",
-			model->max_length, (long long)tokens + (long long)asked, tokens,
-			(long long)asked);
+	if (r->has_max_tokens ? total > model->max_length : tokens >= (size_t)model->max_length)
+		return refuse_length(r, model, "", tokens, error);
 	return GH_OK;
 }
 

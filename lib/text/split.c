@@ -119,6 +119,22 @@ void gh__splits_done(gh__splits *splits)
 	}
 }
 
+/* A pattern by hand, which matches everywhere, of which each match is a piece. */
+static bool is_everywhere(const gh__split *split)
+{
+	return split->kind <= GH__SPLIT_GPT2 &&
+	       split->behavior == (split->invert ? GH__SPLIT_REMOVED : GH__SPLIT_ISOLATED);
+}
+
+bool gh__splits_keep_all(const gh__splits *splits)
+{
+	for (int i = 0; i < splits->count; i++)
+		if (splits->split[i].behavior == GH__SPLIT_REMOVED &&
+		    !is_everywhere(&splits->split[i]))
+			return false;
+	return true;
+}
+
 gh_status gh__splitter_init(gh__splitter *splitter, const gh__splits *splits,
 			    const gh__unicode *unicode, gh__piece_fn *piece, void *userdata,
 			    gh_error *error)
@@ -382,8 +398,7 @@ static gh_status run(gh__splitter *splitter, int index, const char *text, size_t
 	if (index == splits->count)
 		return run_byte_level(splitter, text, len);
 	const gh__split *split = &splits->split[index];
-	if (split->kind <= GH__SPLIT_GPT2 &&
-	    split->behavior == (split->invert ? GH__SPLIT_REMOVED : GH__SPLIT_ISOLATED))
+	if (is_everywhere(split))
 		return run_everywhere(splitter, by_hand[split->kind], index + 1, text, len);
 	return run_split(splitter, index, text, len);
 }

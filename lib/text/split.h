@@ -54,6 +54,9 @@ gh_status gh__split_regex(gh__split *split, const char *pattern, size_t len, gh_
 gh_status gh__split_literal(gh__split *split, const char *text, size_t len, gh_error *error);
 void gh__splits_done(gh__splits *splits);
 
+/* True when the pieces are the whole text, whatever the text is. */
+bool gh__splits_keep_all(const gh__splits *splits);
+
 /* Where the match of a pattern by hand that begins at `at` ends; at < len. They match everywhere. */
 size_t gh__split_qwen2(const gh__unicode *unicode, const char *text, size_t len, size_t at);
 size_t gh__split_llama3(const gh__unicode *unicode, const char *text, size_t len, size_t at);

@@ -58,6 +58,17 @@ bool gh__tokenizer_is_special(const gh_tokenizer *tokenizer, int32_t id)
 	return token && token->flags & GH__TOKEN_SPECIAL;
 }
 
+size_t gh__tokenizer_at_least(const gh_tokenizer *tokenizer, const char *text, size_t len)
+{
+	size_t most = tokenizer->token_bytes;
+
+	if (!most || gh__utf8_valid_len(text, len) != len)
+		return 0;
+	if (tokenizer->nfc && !gh__nfc_is(tokenizer->unicode, text, len))
+		most *= GH__NFC_SHRINKS;
+	return len / most + (len % most != 0);
+}
+
 /* One call of gh_tokenizer_encode(). */
 typedef struct encoding {
 	const gh_tokenizer *tokenizer;

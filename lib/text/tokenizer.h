@@ -23,10 +23,19 @@ struct gh_tokenizer {
 	int32_t prefix[GH__TOKENIZER_AFFIXES], suffix[GH__TOKENIZER_AFFIXES]; /* 5 */
 	int prefix_count, suffix_count;
 	int32_t eos;
+	size_t token_bytes; /* the most of a normalised text that one token stands for; 0: no limit */
 };
 
 /* The bytes of a token as they are; NULL (and *len 0): the id is outside the table. */
 const char *gh__tokenizer_bytes(const gh_tokenizer *tokenizer, int32_t id, size_t *len);
+
+/*
+ * A number of tokens that the text has at least, without encoding it: len by the bytes of the
+ * longest token, and by GH__NFC_SHRINKS where the text would first be normalised. 0 where nothing is
+ * known: the text is invalid, or the tokenizer lets parts of a text vanish (added tokens that take
+ * any amount of white space with them, splits that remove, bytes without a token).
+ */
+size_t gh__tokenizer_at_least(const gh_tokenizer *tokenizer, const char *text, size_t len);
 
 /* True for a token that GH_DECODE_SKIP_SPECIAL leaves out. */
 bool gh__tokenizer_is_special(const gh_tokenizer *tokenizer, int32_t id);

@@ -28,6 +28,41 @@ gh_tokenizer *gh__tokenizer_create(gh_error *error)
 	return tokenizer;
 }
 
+/* The longest text of an added token; SIZE_MAX when white space around one belongs to it. */
+static size_t longest_added(const gh__added_set *set)
+{
+	size_t longest = 0;
+
+	for (size_t i = 0; i < set->count; i++) {
+		if (set->items[i].lstrip || set->items[i].rstrip)
+			return SIZE_MAX;
+		if (set->items[i].len > longest)
+			longest = set->items[i].len;
+	}
+	return longest;
+}
+
+static size_t token_bytes(const gh_tokenizer *tokenizer)
+{
+	const gh__bpe_model *model = &tokenizer->model;
+	size_t raw = longest_added(&tokenizer->raw);
+	size_t normalized = longest_added(&tokenizer->normalized);
+	size_t longest = raw > normalized ? raw : normalized;
+
+	if (longest == SIZE_MAX || !gh__splits_keep_all(&tokenizer->splits))
+		return 0;
+	for (unsigned b = 0; b < 256; b++)
+		if (model->byte_ids[b] < 0)
+			return 0;
+	for (int32_t id = 0; id < model->vocab.size; id++) {
+		const gh__token *token = gh__vocab_at(&model->vocab, id);
+
+		if (token && token->bytes_len > longest)
+			longest = token->bytes_len;
+	}
+	return longest;
+}
+
 /* When everything has been read: what encoding looks up all the time. */
 static gh_status finish(gh_tokenizer *tokenizer, gh_error *error)
 {
@@ -41,6 +76,7 @@ static gh_status finish(gh_tokenizer *tokenizer, gh_error *error)
 	}
 	gh__added_ready(&tokenizer->raw);
 	gh__added_ready(&tokenizer->normalized);
+	tokenizer->token_bytes = token_bytes(tokenizer);
 	tokenizer->unicode = gh__unicode_create(tokenizer->nfc);
 	return tokenizer->unicode ? GH_OK : gh__fail_nomem(error);
 }

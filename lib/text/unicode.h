@@ -68,6 +68,10 @@ static inline size_t gh__unicode_before(const char *text, size_t at)
 /* True when the text is in NFC already, which most text is. */
 bool gh__nfc_is(const gh__unicode *unicode, const char *text, size_t len);
 
+/* No text is more than this many times as long as its NFC. The extreme is U+1FBE U+0308 U+0301,
+ * seven bytes, which become the two of U+0390. */
+#define GH__NFC_SHRINKS 4
+
 /* The text in NFC, appended to out. */
 gh_status gh__nfc(const char *text, size_t len, gh__buf *out, gh_error *error);
 

@@ -228,6 +228,57 @@ START_TEST(effective_values)
 }
 END_TEST
 
+/* A text that cannot fit is refused without being encoded. The longest token is <|endoftext|>. */
+START_TEST(too_long_by_bytes)
+{
+	enum { MOST = 512 * 13 };
+	static const struct {
+		size_t bytes;
+		const char *fields, *message;
+	} cases[] = {
+		{ MOST, "", "you requested 6672 tokens (6656 in the messages, 16 in the" },
+		{ MOST + 1, "",
+		  "This model's maximum context length is 512 tokens. However, you requested at "
+		  "least 529 tokens (at least 513 in the messages, 16 in the completion). Please "
+		  "reduce the length of the messages or completion." },
+		{ MOST + 1, ",'max_tokens':-100", "you requested at least 513 tokens in the" },
+		{ 2 * MOST, ",'max_tokens':null",
+		  "This model's maximum context length is 512 tokens. However, you requested at "
+		  "least 1024 tokens in the messages, Please reduce the length of the messages." },
+		{ 2 * MOST, ",'echo':true,'max_tokens':0", "(at least 1024 in the messages, 0 in" },
+		{ 2 * MOST, ",'truncate_prompt_tokens':9", NULL },
+		{ 2 * MOST, ",'truncate_prompt_tokens':513", "truncate_prompt_tokens value (513)" },
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		gh__buf body = GH__BUF_INIT(1 << 20);
+		gh__openai_request r;
+		gh__openai_error error = { 0 };
+		gh_sampling s;
+
+		gh__buf_append_str(&body, "{\"prompt\":\"");
+		for (size_t k = 0; k < cases[i].bytes; k++)
+			gh__buf_append_char(&body, '0');
+		gh__buf_append_str(&body, "\"");
+		gh__buf_append_str(&body, quoted(cases[i].fields));
+		gh__buf_append_str(&body, "}");
+		ck_assert_int_eq(gh__openai_request_parse(&r, GH__OPENAI_COMPLETION, &model,
+							  body.data, body.len, &error),
+				 GH_OK);
+		if (gh__openai_request_encode(&r, &model, &error) == GH_OK &&
+		    gh__openai_request_sampling(&s, &r, &model, r.prompts, &error) == GH_OK)
+			ck_assert_uint_eq(r.prompts[0].count, 9);
+		if (cases[i].message)
+			ck_assert_msg(strstr(error.message, cases[i].message) != NULL, "%zu: %s", i,
+				      error.message);
+		else
+			ck_assert_int_eq(error.status, 0);
+		gh__openai_request_free(&r);
+		gh__buf_free(&body);
+	}
+}
+END_TEST
+
 /* ---- tokens ---- */
 
 static void convert(char *result, size_t size, const char *body,
@@ -295,6 +346,7 @@ int main(void)
 	tcase_add_test(t, messages);
 	tcase_add_test(t, tool_shapes);
 	tcase_add_test(t, effective_values);
+	tcase_add_test(t, too_long_by_bytes);
 	tcase_add_test(t, tokens);
 	suite_add_tcase(suite, t);
 	return unit_main(suite);

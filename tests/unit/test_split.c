@@ -1,6 +1,7 @@
 #include "unit.h"
 
 #include <string.h>
+#include <utf8proc.h>
 
 #include "base/buf.h"
 #include "base/utf8.h"
@@ -348,6 +349,58 @@ START_TEST(nfc_quick_look)
 }
 END_TEST
 
+/* The characters of a text are of the same parts as those of its NFC. So no text is longer than what
+ * these parts can have been written with, which is by no character of the NFC too much. */
+enum { PARTS = 8, CODES = 0x110000 };
+
+static utf8proc_ssize_t parts_of(uint32_t c, utf8proc_int32_t *parts)
+{
+	return utf8proc_decompose_char((utf8proc_int32_t)c, parts, PARTS,
+				       UTF8PROC_STABLE | UTF8PROC_DECOMPOSE, NULL);
+}
+
+static size_t bytes_of(uint32_t c)
+{
+	char text[4];
+
+	return (size_t)gh__utf8_encode(text, c);
+}
+
+START_TEST(nfc_shrinks)
+{
+	uint8_t *longest = calloc(CODES, 1); /* of the characters that are this part alone */
+	utf8proc_int32_t parts[PARTS];
+	size_t extreme = 0;
+
+	ck_assert_ptr_nonnull(longest);
+	for (uint32_t c = 0; c < CODES; c++)
+		if ((c < 0xd800 || c > 0xdfff) && parts_of(c, parts) == 1 &&
+		    longest[parts[0]] < bytes_of(c))
+			longest[parts[0]] = (uint8_t)bytes_of(c);
+	for (uint32_t c = 0; c < CODES; c++) {
+		size_t sum = 0;
+
+		if (c >= 0xd800 && c <= 0xdfff)
+			continue;
+		utf8proc_ssize_t count = parts_of(c, parts);
+		ck_assert_int_ge(count, 1);
+		ck_assert_int_le(count, PARTS);
+		for (utf8proc_ssize_t i = 0; i < count; i++)
+			sum += longest[parts[i]];
+		ck_assert_msg(bytes_of(c) <= sum, "U+%04X", c);
+		ck_assert_msg(sum <= GH__NFC_SHRINKS * bytes_of(c), "U+%04X: %zu", c, sum);
+		extreme = 100 * sum / bytes_of(c) > extreme ? 100 * sum / bytes_of(c) : extreme;
+	}
+	ck_assert_uint_eq(extreme, 350);
+	free(longest);
+
+	gh__buf out = GH__BUF_INIT(4096);
+	assert_ok(gh__nfc("\xe1\xbe\xbe\xcc\x88\xcc\x81", 7, &out, error));
+	ck_assert_str_eq(out.data, "\xce\x90");
+	gh__buf_free(&out);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("split");
@@ -362,6 +415,7 @@ int main(void)
 	tcase_add_test(tests, split_endless);
 	tcase_add_loop_test(tests, nfc, 0, (int)COUNT(composed));
 	tcase_add_loop_test(tests, nfc_quick_look, 0, 3);
+	tcase_add_test(tests, nfc_shrinks);
 	suite_add_tcase(suite, tests);
 	return unit_main(suite);
 }

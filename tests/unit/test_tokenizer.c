@@ -301,6 +301,76 @@ START_TEST(normalizer)
 }
 END_TEST
 
+/* What is said of a text without encoding it. */
+#define NFC "{\"type\": \"NFC\"}"
+#define SPLIT(pattern, behavior, invert)                                                          \
+	"{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": "        \
+	"{\"Regex\": \"" pattern "\"}, \"behavior\": \"" behavior "\", \"invert\": " invert "}, " \
+	"{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"use_regex\": false}]}"
+#define QWEN2                                                                            \
+	"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}|" \
+	" ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+"
+
+static const struct {
+	tokenizer_file file;
+	const char *text;
+	size_t at_least;
+} bounds[] = {
+	{ { .tokens = SOME_TOKENS, .merges = SOME_MERGES }, "", 0 },
+	{ { .tokens = SOME_TOKENS, .merges = SOME_MERGES }, "hello", 1 },
+	{ { .tokens = SOME_TOKENS, .merges = SOME_MERGES }, "hellohello!", 3 },
+	{ { .tokens = SOME_TOKENS, .merges = SOME_MERGES }, "\xff", 0 },
+	{ { .added_tokens = BOS_TOKENS }, "12345678", 2 },
+	{ { .added_tokens = BOS_TOKENS, .normalizer = NFC }, "12345678", 2 },
+	{ { .added_tokens = BOS_TOKENS, .normalizer = NFC }, "1234567890e\xcc\x81 56", 1 },
+	{ { .added_tokens = ADDED(300, "\xcc\x81\xcc\x81", ""), .normalizer = NFC }, "12345", 2 },
+	{ { .added_tokens = ADDED(300, "<s>", ", \"lstrip\": true") }, "    <s>", 0 },
+	{ { .added_tokens = ADDED(300, "<s>", ", \"rstrip\": true" SPECIAL) }, "<s>    ", 0 },
+	{ { .left_out = "x" }, "xxxx", 0 },
+	{ { .pre_tokenizer = SPLIT("x", "Removed", "false") }, "xxxx", 0 },
+	{ { .pre_tokenizer = SPLIT("x", "Removed", "true") }, "yyyy", 0 },
+	{ { .pre_tokenizer = SPLIT("x", "Isolated", "true") }, "yyyy", 4 },
+	{ { .pre_tokenizer = SPLIT(QWEN2, "Removed", "true") }, "yy  ", 4 },
+};
+
+START_TEST(at_least)
+{
+	gh_tokenizer *tokenizer = load(bounds[_i].file);
+	const char *text = bounds[_i].text;
+	int32_t *ids;
+	size_t count;
+
+	ck_assert_uint_eq(gh__tokenizer_at_least(tokenizer, text, strlen(text)),
+			  bounds[_i].at_least);
+	if (gh_tokenizer_encode(tokenizer, text, strlen(text), 0, &ids, &count, NULL) == GH_OK) {
+		ck_assert_uint_le(bounds[_i].at_least, count);
+		gh_free(ids);
+	}
+	gh_tokenizer_free(tokenizer);
+}
+END_TEST
+
+/* The text that NFC shrinks the most, where each character of the result is a token. */
+START_TEST(at_least_nfc)
+{
+	gh_tokenizer *tokenizer = load((tokenizer_file){ .tokens = "\"\xc3\x8e\xc4\xb2\": 256",
+							 .merges = "\"\xc3\x8e \xc4\xb2\"",
+							 .normalizer = NFC });
+	static const char character[] = "\xe1\xbe\xbe\xcc\x88\xcc\x81";
+	char text[701];
+
+	for (size_t i = 0; i < 100; i++)
+		memcpy(text + 7 * i, character, 8);
+	ck_assert_uint_eq(gh__tokenizer_at_least(tokenizer, text, 700), 88);
+	int32_t *ids;
+	size_t count;
+	assert_ok(gh_tokenizer_encode(tokenizer, text, 700, 0, &ids, &count, error));
+	ck_assert_uint_eq(count, 100);
+	gh_free(ids);
+	gh_tokenizer_free(tokenizer);
+}
+END_TEST
+
 static const struct {
 	const char *processor, *ids;
 } processors[] = {
@@ -505,6 +575,8 @@ int main(void)
 	tcase_add_loop_test(tests, any_order, 0, 20);
 	tcase_add_loop_test(tests, added_tokens, 0, (int)COUNT(added));
 	tcase_add_test(tests, normalizer);
+	tcase_add_loop_test(tests, at_least, 0, (int)COUNT(bounds));
+	tcase_add_test(tests, at_least_nfc);
 	tcase_add_loop_test(tests, post_processor, 0, (int)COUNT(processors));
 	tcase_add_loop_test(tests, invalid_text, 0, (int)COUNT(invalid));
 	tcase_add_test(tests, bad_arguments);
