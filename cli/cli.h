@@ -46,6 +46,10 @@ double cli_real(struct argp_state *state, const char *option, const char *text, 
 
 void cli_print_json(const json_t *value); /* a line on stdout */
 
+/* The line by which a server says that it listens, so that a script that asked for port 0 learns the
+ * port: an object with "running" behind what it holds already. Takes it. */
+void cli_announce(const char *name, json_t *object);
+
 /* Allow as many open files, and so connections, as this process may have. */
 void cli_raise_limits(void);
 

@@ -206,6 +206,14 @@ void cli_print_json(const json_t *value)
 	free(text);
 }
 
+void cli_announce(const char *name, json_t *object)
+{
+	json_object_set_new(object, "running", json_string(name));
+	cli_print_json(object);
+	fflush(stdout);
+	json_decref(object);
+}
+
 static void stop_signals(sigset_t *set)
 {
 	sigemptyset(set);

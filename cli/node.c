@@ -38,15 +38,6 @@ static error_t parse_inference_node(int key, char *arg, struct argp_state *state
 	}
 }
 
-/* One line on stdout, so that a script that asked for port 0 learns the ports. */
-static void announce(const char *what, json_t *ports)
-{
-	json_object_set_new(ports, "running", json_string(what));
-	cli_print_json(ports);
-	fflush(stdout);
-	json_decref(ports);
-}
-
 int cli_inference_node(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
@@ -84,8 +75,8 @@ int cli_inference_node(int argc, char **argv)
 	if (status != GH_OK)
 		return cli_fail("inference-node", status, &error);
 	gh_inference_node_ports(node, &management, &inference);
-	announce("inference-node", json_pack("{s:i, s:i}", "port", (int)management,
-					     "inference_port", (int)inference));
+	cli_announce("inference-node", json_pack("{s:i, s:i}", "port", (int)management,
+						 "inference_port", (int)inference));
 	cli_signals_wait();
 	gh_inference_node_stop(node);
 	return CLI_OK;
@@ -242,9 +233,9 @@ static int run_network_node(const gh_network_node_options *options)
 	if (status != GH_OK)
 		return cli_fail("network-node", status, &error);
 	gh_network_node_ports(node, &public_port, &callback_port, &admin_port);
-	announce("network-node",
-		 json_pack("{s:i, s:i, s:i}", "public_port", (int)public_port, "callback_port",
-			   (int)callback_port, "admin_port", (int)admin_port));
+	cli_announce("network-node",
+		     json_pack("{s:i, s:i, s:i}", "public_port", (int)public_port, "callback_port",
+			       (int)callback_port, "admin_port", (int)admin_port));
 	cli_signals_wait();
 	gh_network_node_stop(node);
 	return CLI_OK;

@@ -20,14 +20,15 @@ static void usage(void)
 {
 	puts("Usage: gonkahost serve MODEL [--unix-socket PATH] [vLLM ARGUMENT...]\n"
 	     "Serve a model: a folder, or a repository id in the Hugging Face cache.\n\n"
-	     "  --host ADDRESS, --port PORT   where to listen (all addresses, 8000)\n"
+	     "  --host ADDRESS, --port PORT   where to listen (all addresses, 8000;\n"
+	     "                                port 0: any free port)\n"
 	     "  --unix-socket PATH            listen there instead\n"
 	     "  --dtype, --quantization, --kv-cache-dtype, --tensor-parallel-size,\n"
 	     "  --max-model-len, --max-num-seqs, --api-key, ...\n\n"
 	     "docs/cli.md lists which arguments are honoured, accepted and refused.");
 }
 
-static int wait_until_done(gh_worker *worker)
+static int wait_until_done(gh_worker *worker, const char *unix_path)
 {
 	struct sigaction action;
 	gh_error error = GH_ERROR_INIT;
@@ -38,6 +39,8 @@ static int wait_until_done(gh_worker *worker)
 	action.sa_handler = on_signal;
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
+	cli_announce("serve", unix_path ? json_pack("{s:s}", "unix_socket", unix_path)
+					: json_pack("{s:i}", "port", (int)gh_worker_port(worker)));
 	status = gh_worker_wait(worker, &error);
 	if (status != GH_OK)
 		cli_fail("serve", status, &error);
@@ -71,5 +74,5 @@ int cli_serve(int argc, char **argv)
 	status = gh_worker_start(&worker, &options, &error);
 	if (status != GH_OK)
 		return cli_fail("serve", status, &error);
-	return wait_until_done(worker);
+	return wait_until_done(worker, options.unix_path);
 }

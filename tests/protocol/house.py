@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -140,19 +139,12 @@ class InferenceNode(Program):
         self.management, self.inference = ports["port"], ports["inference_port"]
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class Worker(Program):
     """A worker, ready when "with" hands it out."""
 
     def __init__(self, model, *arguments):
-        self.port = free_port()
-        super().__init__("serve", model, "--host", "127.0.0.1", "--port", str(self.port),
-                         *arguments)
+        super().__init__("serve", model, "--host", "127.0.0.1", "--port", "0", *arguments)
+        self.port = self.announced()["port"]
 
     def __enter__(self):
         def ready():
