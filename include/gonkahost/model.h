@@ -26,8 +26,12 @@ typedef enum gh_quantization {
 	GH_QUANT_FP8_W8A16 = 3 /**< e4m3 weights; activations as they are */
 } gh_quantization;
 
-/** Called while a model loads: part of the work done, 0 to 1. Called on the loading thread. */
-typedef void gh_progress_fn(double done, const char *phase, void *userdata);
+/**
+ * Called while a model loads, every few megabytes: part of the work done, 0 to 1. Answers 0 to go on.
+ * Anything else ends the load with GH_ECANCELLED, once each rank is through with its few megabytes.
+ * Called on any of the loading threads, never on two at a time.
+ */
+typedef int gh_progress_fn(double done, const char *phase, void *userdata);
 
 /** Zero means default in every field; new fields go at the end. */
 typedef struct gh_model_options {
@@ -88,7 +92,8 @@ typedef struct gh_model gh_model;
  * Owner    *out: caller frees (gh_model_free)
  * Threads  any; other ranks than the first load on threads of their own, which end with the call
  * Errors   GH_ENOENT files; GH_EFORMAT a file that lies; GH_ENOTSUP an architecture or a value of
- *          config.json that is not supported, named; GH_EINVAL options; GH_ENOMEM bytes needed
+ *          config.json that is not supported, named; GH_EINVAL options; GH_ENOMEM bytes needed;
+ *          GH_ECANCELLED by options->progress
  * Since    0.1
  */
 GH_API GH_NODISCARD gh_status gh_model_create(gh_model **out, const char *model,

@@ -79,7 +79,8 @@ GH_API void gh_worker_wake(gh_worker *worker);
 GH_API int32_t gh_worker_port(const gh_worker *worker);
 
 /**
- * Stop and free a worker: running requests get some seconds to finish. NULL is allowed.
+ * Stop and free a worker: running requests get some seconds to finish, and a load that is under way
+ * ends. NULL is allowed.
  *
  * Owner    takes worker
  * Threads  one

@@ -266,7 +266,8 @@ static gh_status load_ranks(gh_model *m, const intent *in, gh_error *error)
 {
 	int tp = in->options.tensor_parallel;
 	gh__load_progress progress = { .fn = in->options.progress,
-				       .userdata = in->options.userdata };
+				       .userdata = in->options.userdata,
+				       .lock = PTHREAD_MUTEX_INITIALIZER };
 	loader *loaders = gh__calloc((size_t)m->ranks, sizeof *loaders);
 	gh__comm **comms = gh__calloc((size_t)m->ranks, sizeof(gh__comm *));
 	gh_status status = GH_OK;
@@ -300,10 +301,12 @@ static gh_status load_ranks(gh_model *m, const intent *in, gh_error *error)
 	for (int i = 1; i < m->ranks; i++)
 		if (loaders[i].started)
 			pthread_join(loaders[i].thread, NULL);
-	if (status == GH_OK)
+	if (status == GH_OK && !progress.cancelled)
 		status = verdict(loaders, m->ranks, error);
-	if (status == GH_OK && progress.fn != NULL)
-		progress.fn(1.0, "weights", progress.userdata);
+	if (status == GH_OK) {
+		progress.done = progress.total;
+		status = gh__load_report(&progress, 0, error);
+	}
 out:
 	for (int i = 0; i < m->ranks && comms != NULL; i++)
 		gh__comm_free(comms[i]);

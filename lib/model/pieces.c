@@ -18,13 +18,20 @@ int64_t gh__piece_rows(int64_t columns, int64_t rows)
 	return fit < 1 ? 1 : fit < rows ? fit : rows;
 }
 
-void gh__piece_report(const gh__load *load, int64_t elements)
+gh_status gh__load_report(gh__load_progress *p, int64_t elements, gh_error *error)
 {
-	gh__load_progress *p = load->progress;
-	long long done = atomic_fetch_add(&p->done, elements) + elements;
+	bool cancelled;
 
-	if (p->fn != NULL && load->plan->stage == 0 && load->plan->tensor_rank == 0)
-		p->fn((double)done / (double)p->total, "weights", p->userdata);
+	if (p->fn == NULL)
+		return GH_OK;
+	pthread_mutex_lock(&p->lock);
+	p->done += elements;
+	if (!p->cancelled)
+		p->cancelled =
+			p->fn((double)p->done / (double)p->total, "weights", p->userdata) != 0;
+	cancelled = p->cancelled;
+	pthread_mutex_unlock(&p->lock);
+	return cancelled ? gh__fail(error, GH_ECANCELLED, "loading was cancelled") : GH_OK;
 }
 
 gh_status gh__piece_read(const gh__load *load, const gh__tensor *tensor, int64_t row, int64_t rows,
@@ -44,8 +51,7 @@ gh_status gh__piece_read(const gh__load *load, const gh__tensor *tensor, int64_t
 		return gh__fail(error, GH_ENUMERIC, "%s in %s: a value that is not finite as %s",
 				tensor->name, gh__reader_file(load->reader, tensor),
 				gh_dtype_name(act));
-	gh__piece_report(load, (int64_t)count);
-	return GH_OK;
+	return gh__load_report(load->progress, (int64_t)count, error);
 }
 
 gh_status gh__piece_each(const gh__load *load, const gh__part *part, int32_t layer,

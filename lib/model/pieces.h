@@ -18,9 +18,6 @@ typedef struct gh__part {
 /* Rows of so many columns that make a piece; at most `rows`. */
 int64_t gh__piece_rows(int64_t columns, int64_t rows);
 
-/* Add to the load's progress. */
-void gh__piece_report(const gh__load *load, int64_t elements);
-
 /* Rows [row, row + rows) of a tensor into dst. raw has room for them in any type. */
 gh_status gh__piece_read(const gh__load *load, const gh__tensor *tensor, int64_t row, int64_t rows,
 			 void *raw, void *dst, float *absmax, gh_error *error);

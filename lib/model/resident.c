@@ -257,6 +257,8 @@ static gh_status load_quantised(const gh__load *load, const fused *f, int32_t la
 		status = load->device->table->pack(load->device->self, f->kernel,
 						   (void *)(uintptr_t)out->data, codes, row, rows,
 						   error);
+		if (status == GH_OK)
+			status = gh__load_report(load->progress, 0, error);
 	}
 	if (status != GH_OK)
 		goto out;
@@ -297,7 +299,8 @@ static gh_status load_stored_part(const gh__load *load, const fused *f, const gh
 		if (status != GH_OK)
 			gh__fail(error, status, "%s in %s: %s", t.name,
 				 gh__reader_file(load->reader, &t), bad.text);
-		gh__piece_report(load, rows * f->k);
+		else
+			status = gh__load_report(load->progress, rows * f->k, error);
 	}
 	if (status == GH_OK)
 		status = gh__reader_scales(load->reader, &t, p->rows.first, p->rows.count, scales,

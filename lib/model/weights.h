@@ -1,7 +1,7 @@
 #ifndef GH_MODEL_WEIGHTS_H
 #define GH_MODEL_WEIGHTS_H
 
-#include <stdatomic.h>
+#include <pthread.h>
 
 #include "comm/comm.h"
 #include "model/kernels.h"
@@ -45,13 +45,19 @@ typedef struct gh__weights {
 
 void gh__weights_free(gh__weights *weights);
 
-/* How far the loading of all ranks is; reported from rank 0's thread. */
+/* How far the loading of all ranks is. Whichever rank has news calls fn, so that it is asked as long
+ * as any of them loads. */
 typedef struct gh__load_progress {
 	gh_progress_fn *fn; /* NULL: nobody asks */
 	void *userdata;
-	atomic_llong done; /* elements */
-	int64_t total;
+	int64_t total;        /* elements */
+	pthread_mutex_t lock; /* of the rest; held while fn runs */
+	int64_t done;
+	bool cancelled; /* fn is not called any more */
 } gh__load_progress;
+
+/* Adds to it. GH_ECANCELLED: this load is to end. */
+gh_status gh__load_report(gh__load_progress *progress, int64_t elements, gh_error *error);
 
 typedef struct gh__load {
 	const gh__reader *reader;

@@ -36,13 +36,14 @@ static gh_status resolve(char **folder, const loading *l, const char *model, con
 	return gh_hub_resolve(folder, model, &hub, l->error);
 }
 
-static void progress(double done, const char *phase, void *userdata)
+static int progress(double done, const char *phase, void *userdata)
 {
 	gh_worker *worker = userdata;
 
 	(void)phase;
 	/* The last part is the engine's. */
 	atomic_store(&worker->progress, (int)(done * 990));
+	return atomic_load(&worker->stopping);
 }
 
 /* ---- options of the model ---- */
@@ -338,10 +339,8 @@ gh_status gh__worker_load(gh__served *out, gh_worker *worker, void *userdata, gh
 		status = load_tokenizer(&l);
 	if (status == GH_OK)
 		status = load_template(&l);
-	if (status == GH_OK && !atomic_load(&worker->stopping))
+	if (status == GH_OK)
 		status = load_model(&l);
-	if (status == GH_OK && atomic_load(&worker->stopping))
-		status = gh__fail(error, GH_ECANCELLED, "stopped while loading");
 	if (status == GH_OK)
 		status = load_defaults(&l);
 	if (status == GH_OK)

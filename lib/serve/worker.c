@@ -73,6 +73,10 @@ static void load(void *arg)
 	int64_t began = gh__now();
 
 	if (worker->load(&worker->served, worker, worker->load_userdata, &error) != GH_OK) {
+		if (atomic_load(&worker->stopping)) {
+			gh__info("serve", "stopped while loading");
+			return;
+		}
 		gh__error("serve", "the model could not be loaded: %s", error.text);
 		gh__worker_fail(worker, &error);
 		return;

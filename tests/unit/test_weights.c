@@ -1,6 +1,7 @@
 #include "model_session.h"
 
 #include <math.h>
+#include <stdatomic.h>
 
 #include "device/narrow.h"
 #include "model_files.h"
@@ -175,7 +176,7 @@ typedef struct cutter {
 	bool cut;
 } cutter;
 
-static void cut_file(double done, const char *phase, void *userdata)
+static int cut_file(double done, const char *phase, void *userdata)
 {
 	cutter *c = userdata;
 
@@ -186,6 +187,7 @@ static void cut_file(double done, const char *phase, void *userdata)
 		c->cut = true;
 		ck_assert_int_eq(truncate(at("model.safetensors"), 20000), 0);
 	}
+	return 0;
 }
 
 START_TEST(a_file_that_shrinks_is_an_error)
@@ -226,6 +228,57 @@ START_TEST(progress_ends_at_one)
 		assert_ok(try_load(&o, error));
 		ck_assert_double_eq(c.last, 1.0);
 	}
+}
+END_TEST
+
+/* ---- loads that are cancelled ---- */
+
+typedef struct canceller {
+	int calls, at; /* the call that cancels; 0: none */
+	atomic_int within;
+} canceller;
+
+static int cancel(double done, const char *phase, void *userdata)
+{
+	canceller *c = userdata;
+
+	ck_assert_str_eq(phase, "weights");
+	ck_assert(done > 0.0 && done <= 1.0);
+	ck_assert_int_eq(atomic_fetch_add(&c->within, 1), 0);
+	c->calls++;
+	ck_assert(c->at == 0 || c->calls <= c->at);
+	atomic_fetch_sub(&c->within, 1);
+	return c->calls == c->at;
+}
+
+/* The first call, one in between, the last: the load ends there, whoever made the call. */
+START_TEST(cancelled)
+{
+	static const int layouts[][2] = { { 1, 1 }, { 3, 1 }, { 2, 2 } };
+	static const int quantizations[] = { GH_QUANT_NONE, GH_QUANT_FP8_W8A8 };
+	gh_model_options o = GH_MODEL_OPTIONS_INIT;
+	canceller c = { 0 };
+
+	files_write(&files);
+	o.tensor_parallel = layouts[_i / 2][0];
+	o.pipeline_parallel = layouts[_i / 2][1];
+	o.quantization = quantizations[_i % 2];
+	o.progress = cancel;
+	o.userdata = &c;
+	assert_ok(try_load(&o, error));
+	const int all = c.calls, calls[] = { 1, 2, all / 2, all - 1, all };
+	ck_assert_int_gt(all, 8);
+	for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+		gh_model *model = NULL;
+
+		c = (canceller){ .at = calls[i] };
+		assert_fails(GH_ECANCELLED, "loading was cancelled",
+			     gh_model_create(&model, root, &o, error));
+		ck_assert_ptr_null(model);
+		ck_assert_int_eq(c.calls, calls[i]);
+	}
+	c = (canceller){ 0 };
+	assert_ok(try_load(&o, error));
 }
 END_TEST
 
@@ -550,6 +603,7 @@ int main(void)
 	tcase_add_test(tests, values_must_be_finite_in_their_new_type);
 	tcase_add_test(tests, a_file_that_shrinks_is_an_error);
 	tcase_add_test(tests, progress_ends_at_one);
+	tcase_add_loop_test(tests, cancelled, 0, 6);
 	tcase_add_test(tests, stored_e4m3_is_what_online_makes);
 	tcase_add_test(tests, stored_scales_of_shards_and_channels);
 	tcase_add_test(tests, stored_e4m3_is_checked);
