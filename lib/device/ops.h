@@ -113,10 +113,15 @@ typedef struct gh__linear_args {
 /*
  * ---- rotary embedding of q and k in place, and the write of k and v to the cache ----
  * HALF: element i pairs with i + d/2; INTERLEAVED: 2i with 2i + 1. With c and s from the table:
- * y_a = round(round(a c) - round(b s)), y_b = round(round(b c) + round(a s)).
+ * y_a = round(r(a c) - r(b s)), y_b = round(r(b c) + r(a s)). r rounds products to act, or, with
+ * ROUND_ONCE, to f32.
  * e4m3 cache: e4m3(clamp(x / scale)); other caches round to nearest even.
  */
 typedef enum gh__rope_pairing { GH__ROPE_HALF = 1, GH__ROPE_INTERLEAVED } gh__rope_pairing;
+typedef enum gh__rope_rounding {
+	GH__ROPE_ROUND_PRODUCTS = 1,
+	GH__ROPE_ROUND_ONCE
+} gh__rope_rounding;
 
 /* The paged cache of one layer on one rank: [block][2: k, v][kv_head][slot][head_dim]. */
 typedef struct gh__kv_layout {
@@ -129,6 +134,7 @@ typedef struct gh__kv_layout {
 typedef struct gh__rope_desc {
 	gh_dtype act;
 	gh__rope_pairing pairing;
+	gh__rope_rounding rounding;
 	int32_t heads;
 	gh__kv_layout kv; /* kv.dtype GH_DTYPE_NONE: nothing is written */
 } gh__rope_desc;
@@ -153,8 +159,11 @@ typedef struct gh__rope_args {
  *   l adds up p before it is rounded. An e4m3 cache reads as value * scale in f32, not rounded.
  *   Prefill and decode are this same computation. Positions of a row's sequence beyond its own
  *   never reach it. Rows of no sequence (from row_start[sequences] on) come out as zeros.
- * ROW: whole rows of scores, normalised and rounded before the product (proof of compute).
- * PAGED reads k and v through block tables only; PACKED reads them from qkv (no cache).
+ * ROW: over positions 0 to its own, u = round(round(q . k) scale); e = exp(u - max u) in f32;
+ *   p = round(e / sum of e); y = round(p . v). Order of sums: attention_row.c.
+ * PAGED reads k and v through block tables only; PACKED reads them from qkv (no cache): a sequence
+ * is in the step as a whole, and its rows are positions 0, 1, ...
+ * A device has ONLINE with PAGED and ROW with PACKED.
  */
 typedef enum gh__softmax { GH__SOFTMAX_ONLINE = 1, GH__SOFTMAX_ROW } gh__softmax;
 typedef enum gh__kv_source { GH__KV_PAGED = 1, GH__KV_PACKED } gh__kv_source;
@@ -171,7 +180,8 @@ typedef struct gh__attention_desc {
 	int32_t head_first; /* absolute index of the first query head here */
 	int32_t kv_first;   /* absolute index of the first kv head here */
 	gh__kv_layout kv;
-	float scale; /* head_dim^-0.5 */
+	int32_t length; /* PACKED: rows of the longest sequence */
+	float scale;    /* head_dim^-0.5 */
 } gh__attention_desc;
 
 typedef struct gh__attention_args {

@@ -6,7 +6,8 @@
 
 #define DECODER                                                                           \
 	.input = GH__INPUT_TOKENS, .rows = GH__ROWS_WANTED, .norm = GH__NORM_ROUND_TWICE, \
-	.pairing = GH__ROPE_HALF, .softmax = GH__SOFTMAX_ONLINE, .kv = GH__KV_PAGED
+	.pairing = GH__ROPE_HALF, .rotation = GH__ROPE_ROUND_PRODUCTS,                    \
+	.softmax = GH__SOFTMAX_ONLINE, .kv = GH__KV_PAGED
 
 static const gh__arch table[] = {
 	{ .name = "Qwen2ForCausalLM", DECODER, .qkv_bias = true },

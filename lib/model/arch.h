@@ -24,6 +24,7 @@ typedef struct gh__arch {
 	bool qk_norm;           /* q and k are normalised, head by head */
 	gh__norm_rounding norm; /* of all norms */
 	gh__rope_pairing pairing;
+	gh__rope_rounding rotation;
 	gh__softmax softmax;
 	gh__kv_source kv;
 } gh__arch;

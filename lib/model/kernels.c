@@ -98,6 +98,7 @@ static gh_status prepare_attention(gh__kernels *k, const gh__model_desc *desc,
 			 (gh__op_desc){ .kind = GH__OP_ROPE,
 					.rope = { .act = numerics->act,
 						  .pairing = arch->pairing,
+						  .rounding = arch->rotation,
 						  .heads = (int32_t)plan->heads.count,
 						  .kv = k->kv } },
 			 error);

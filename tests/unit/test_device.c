@@ -83,7 +83,7 @@ START_TEST(checks_descriptors)
 	assert_fails(GH_EINVAL, "QUANTISE", gh__device_prepare(device, &desc, &kernel, error));
 	desc.kind = GH__OP_ATTENTION;
 	desc.attention = (gh__attention_desc){
-		.act = GH_F16, .softmax = GH__SOFTMAX_ROW, .source = GH__KV_PACKED, .causal = true
+		.act = GH_F16, .softmax = GH__SOFTMAX_ROW, .source = GH__KV_PAGED, .causal = true
 	};
 	assert_fails(GH_ENOTSUP, "attention", gh__device_prepare(device, &desc, &kernel, error));
 	desc.attention = (gh__attention_desc){ .act = GH_F16,
@@ -484,12 +484,14 @@ END_TEST
 
 /* ---- rotary embedding and the cache ---- */
 
-static void check_rope(gh_dtype act, gh_dtype kv, gh__rope_pairing pairing, int32_t dim)
+static void check_rope(gh_dtype act, gh_dtype kv, gh__rope_pairing pairing,
+		       gh__rope_rounding rounding, int32_t dim)
 {
 	enum { M = 5, HEADS = 3, KV = 2, BLOCK = 4, BLOCKS = 3, POSITIONS = 9 };
 	static const int32_t position[M] = { 0, 8, 3, 3, 1 };
 	static const int64_t slot[M] = { 2, 11, 4, -1, 0 };
 	const float scale[2] = { 0.25F, 0.3F };
+	const gh_dtype product = rounding == GH__ROPE_ROUND_ONCE ? GH_F32 : act;
 	int64_t width = (HEADS + 2 * KV) * dim, stride = width + 3;
 	int64_t cells = BLOCKS * 2 * KV * BLOCK * dim;
 	uint64_t state = 5;
@@ -499,8 +501,10 @@ static void check_rope(gh_dtype act, gh_dtype kv, gh__rope_pairing pairing, int3
 
 	for (int d = 0; d < DEVICE_CASES; d++) {
 		gh__device *device = device_open(device_cases[d].threads, device_cases[d].flags);
-		gh__op_desc desc = { .kind = GH__OP_ROPE,
-				     .rope = { act, pairing, HEADS, { kv, KV, dim, BLOCK } } };
+		gh__op_desc desc = {
+			.kind = GH__OP_ROPE,
+			.rope = { act, pairing, rounding, HEADS, { kv, KV, dim, BLOCK } }
+		};
 		gh__kernel *kernel = device_prepare(device, &desc);
 		void *y = gh__memdup(x, (size_t)(M * stride) * size_of(act));
 		void *cache = poisoned(kv, cells);
@@ -521,10 +525,10 @@ static void check_rope(gh_dtype act, gh_dtype kv, gh__rope_pairing pairing, int3
 			float expected = a;
 
 			if (head < HEADS + KV)
-				expected =
-					rounded(act,
-						second ? rounded(act, a * c) + rounded(act, b * s)
-						       : rounded(act, a * c) - rounded(act, b * s));
+				expected = rounded(act, second ? rounded(product, a * c) +
+									 rounded(product, b * s)
+							       : rounded(product, a * c) -
+									 rounded(product, b * s));
 			ck_assert_uint_eq(gh__f32_bits(get(act, y, row * stride + column)),
 					  gh__f32_bits(expected));
 			if (head < HEADS || slot[row] < 0 || kv == GH_DTYPE_NONE)
@@ -566,8 +570,10 @@ START_TEST(rotates_and_writes_the_cache)
 	for (int a = 0; a < 3; a++) {
 		for (int kv = 0; kv < 5; kv++) {
 			for (int i = 0; i < 5; i++) {
-				check_rope(acts[a], kvs[kv], GH__ROPE_HALF, dims[i]);
-				check_rope(acts[a], kvs[kv], GH__ROPE_INTERLEAVED, dims[i]);
+				check_rope(acts[a], kvs[kv], GH__ROPE_HALF, GH__ROPE_ROUND_PRODUCTS,
+					   dims[i]);
+				check_rope(acts[a], kvs[kv], GH__ROPE_INTERLEAVED,
+					   GH__ROPE_ROUND_ONCE, dims[i]);
 			}
 		}
 	}

@@ -5,6 +5,8 @@
 /* Bounds of a descriptor's sizes: far above any model, and no product of two overflows. */
 #define SIZE_BOUND (INT64_C(1) << 30)
 
+enum { LENGTH_BOUND = 1 << 16 }; /* rows of a packed sequence: a thread holds its k and v */
+
 static gh_status check_size(const char *what, int64_t value, gh_error *error)
 {
 	if (value < 1 || value > SIZE_BOUND)
@@ -95,16 +97,23 @@ static gh_status check_rope(const gh__rope_desc *desc, gh_error *error)
 	    desc->pairing != GH__ROPE_INTERLEAVED)
 		status = gh__fail(error, GH_ENOTSUP, "rope pairing: %d is unknown",
 				  (int)desc->pairing);
+	if (status == GH_OK && desc->rounding != GH__ROPE_ROUND_PRODUCTS &&
+	    desc->rounding != GH__ROPE_ROUND_ONCE)
+		status = gh__fail(error, GH_ENOTSUP, "rope rounding: %d is unknown",
+				  (int)desc->rounding);
 	return status;
 }
 
 static gh_status check_attention(const gh__attention_desc *desc, gh_error *error)
 {
+	const bool paged = desc->source == GH__KV_PAGED;
 	gh_status status;
 
-	if (desc->softmax != GH__SOFTMAX_ONLINE || desc->source != GH__KV_PAGED || !desc->causal)
+	if (desc->softmax != (paged ? GH__SOFTMAX_ONLINE : GH__SOFTMAX_ROW) ||
+	    (!paged && desc->source != GH__KV_PACKED) || !desc->causal)
 		return gh__fail(error, GH_ENOTSUP,
-				"attention: only causal, ONLINE and PAGED is here");
+				"attention: only causal ONLINE with PAGED or ROW with PACKED is "
+				"here");
 	status = check_act("attention act", desc->act, error);
 	if (status == GH_OK)
 		status = check_kv(&desc->kv, error);
@@ -112,8 +121,11 @@ static gh_status check_attention(const gh__attention_desc *desc, gh_error *error
 		status = check_size("attention heads", desc->heads, error);
 	if (status == GH_OK)
 		status = check_size("attention group", desc->group, error);
-	if (status == GH_OK && desc->kv.dtype == GH_DTYPE_NONE)
+	if (status == GH_OK && paged && desc->kv.dtype == GH_DTYPE_NONE)
 		status = gh__fail(error, GH_EINVAL, "attention kv dtype: not set");
+	if (status == GH_OK && !paged && (desc->length < 1 || desc->length > LENGTH_BOUND))
+		status = gh__fail(error, GH_EINVAL, "attention length: %d is not between 1 and %d",
+				  (int)desc->length, LENGTH_BOUND);
 	if (status != GH_OK)
 		return status;
 	if (desc->head_first < 0 || desc->kv_first < 0 ||

@@ -7,7 +7,7 @@
 /*
  * What the kernels of the CPU device are called by.
  *
- * The families (linear.c, attention.c, norm.c, rope.c, glu.c, sample.c, convert.c) are compiled
+ * The families (linear.c, attention*.c, norm.c, rope.c, glu.c, sample.c, convert.c) are compiled
  * twice, see lanes.h; each build fills one gh__cpu_twin, and the device picks one when it is
  * opened. What only moves memory is there once.
  */

@@ -3,8 +3,8 @@
 /*
  * Rotary embedding of q and k in place, then k and v of every row into the cache.
  *
- * y_a = round(round(a c) - round(b s)), y_b = round(round(b c) + round(a s)); nothing is summed. A
- * cache narrower than act rounds to nearest even; e4m3 divides by the scale first and clamps.
+ * y_a = round(r(a c) - r(b s)), y_b = round(r(b c) + r(a s)), r as the descriptor says; nothing is
+ * summed. A cache narrower than act rounds to nearest even; e4m3 divides by the scale first and clamps.
  * 6 FLOPs a pair; a row is read and written once, k and v written once more.
  */
 typedef struct rope_job {
@@ -12,21 +12,23 @@ typedef struct rope_job {
 	const gh__rope_args *args;
 } rope_job;
 
-GH__INLINE void rotate(gh_dtype act, v8f *a, v8f *b, v8f c, v8f s)
+/* products: what a product is rounded to. */
+GH__INLINE void rotate(gh_dtype products, v8f *a, v8f *b, v8f c, v8f s)
 {
-	v8f ac = v8f_round(act, v8f_mul(*a, c));
-	v8f as = v8f_round(act, v8f_mul(*a, s));
-	v8f bc = v8f_round(act, v8f_mul(*b, c));
-	v8f bs = v8f_round(act, v8f_mul(*b, s));
+	v8f ac = v8f_round(products, v8f_mul(*a, c));
+	v8f as = v8f_round(products, v8f_mul(*a, s));
+	v8f bc = v8f_round(products, v8f_mul(*b, c));
+	v8f bs = v8f_round(products, v8f_mul(*b, s));
 
 	*a = v8f_sub(ac, bs);
 	*b = v8f_add(bc, as);
 }
 
 /* One head. Interleaved pairs are gathered into halves and scattered again. */
-GH__INLINE void rotate_head(gh_dtype act, gh__rope_pairing pairing, char *head, const char *table,
-			    int64_t dim)
+GH__INLINE void rotate_head(gh_dtype act, const gh__rope_desc *desc, char *head, const char *table)
 {
+	const gh_dtype products = desc->rounding == GH__ROPE_ROUND_ONCE ? GH_F32 : act;
+	const int64_t dim = desc->kv.head_dim;
 	const size_t size = v8_element(act);
 	const int64_t half = dim / 2;
 
@@ -35,7 +37,7 @@ GH__INLINE void rotate_head(gh_dtype act, gh__rope_pairing pairing, char *head, 
 		_Alignas(32) unsigned char pairs[2][32] = { { 0 } };
 		v8f a, b;
 
-		if (pairing == GH__ROPE_HALF) {
+		if (desc->pairing == GH__ROPE_HALF) {
 			a = v8f_load_n(act, head, i, n);
 			b = v8f_load_n(act, head, half + i, n);
 		} else {
@@ -45,9 +47,9 @@ GH__INLINE void rotate_head(gh_dtype act, gh__rope_pairing pairing, char *head, 
 			a = v8f_load_as(act, pairs[0], 0);
 			b = v8f_load_as(act, pairs[1], 0);
 		}
-		rotate(act, &a, &b, v8f_load_n(act, table, i, n),
+		rotate(products, &a, &b, v8f_load_n(act, table, i, n),
 		       v8f_load_n(act, table, half + i, n));
-		if (pairing == GH__ROPE_HALF) {
+		if (desc->pairing == GH__ROPE_HALF) {
 			v8f_store_n(act, head, i, a, n);
 			v8f_store_n(act, head, half + i, b, n);
 		} else {
@@ -106,8 +108,7 @@ GH__INLINE void rope_rows_as(gh_dtype act, const rope_job *job, int64_t first, i
 		const char *table = (const char *)args->table + (size_t)args->position[row] * head;
 
 		for (int64_t h = 0; h < desc->heads + desc->kv.kv_heads; h++)
-			rotate_head(act, desc->pairing, qkv + (size_t)h * head, table,
-				    desc->kv.head_dim);
+			rotate_head(act, desc, qkv + (size_t)h * head, table);
 		if (desc->kv.dtype != GH_DTYPE_NONE)
 			write_row(job, row, qkv + (size_t)desc->heads * head);
 	}

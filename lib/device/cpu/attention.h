@@ -1,0 +1,66 @@
+#ifndef GH_DEVICE_CPU_ATTENTION_H
+#define GH_DEVICE_CPU_ATTENTION_H
+
+#include "device/cpu/micro.h"
+#include "device/cpu/twin.h"
+
+/* What both kinds of attention share: which heads belong together, and products with f32 panels of
+ * 16 columns, one to six rows at a time. */
+
+/* head_dim, rounded up to whole panels. */
+GH__INLINE int64_t columns_of(const gh__attention_desc *desc)
+{
+	return ((int64_t)desc->kv.head_dim + 15) / 16 * 16;
+}
+
+/* Query heads [*first, *first + count) here belong to kv head `head` here. */
+GH__INLINE int64_t heads_of(const gh__attention_desc *desc, int64_t head, int64_t *first)
+{
+	int64_t low = (head + desc->kv_first) * desc->group - desc->head_first;
+	int64_t high = low + desc->group;
+
+	*first = low < 0 ? 0 : low;
+	return (high > desc->heads ? desc->heads : high) - *first;
+}
+
+/* kv heads [*first, *first + *count) here are those that query heads here belong to. */
+GH__INLINE void kv_heads_of(const gh__attention_desc *desc, int64_t *first, int64_t *count)
+{
+	int64_t last = ((int64_t)desc->head_first + desc->heads - 1) / desc->group;
+
+	*first = desc->head_first / desc->group - desc->kv_first;
+	*count = last - desc->kv_first - *first + 1;
+}
+
+#define PRODUCT(rows)                                                                           \
+	static void product_##rows(const float *x, int64_t x_stride, const float *w, int64_t k, \
+				   float *acc, size_t acc_row, bool begin)                      \
+	{                                                                                       \
+		micro(WEIGHT_F32, rows, 1, x, x_stride, (const unsigned char *)w,               \
+		      MICRO_HALF * sizeof(float), (const unsigned char *)w, 0, k, acc, acc_row, \
+		      begin);                                                                   \
+	}
+
+PRODUCT(1)
+PRODUCT(2)
+PRODUCT(3)
+PRODUCT(4)
+PRODUCT(5)
+PRODUCT(6)
+
+typedef void product_fn(const float *x, int64_t x_stride, const float *w, int64_t k, float *acc,
+			size_t acc_row, bool begin);
+
+/* By rows. */
+static product_fn *const product[MICRO_ROWS + 1] = { NULL,      product_1, product_2, product_3,
+						     product_4, product_5, product_6 };
+
+/* The two kinds. scratch: bytes of a thread. */
+void GH__TWIN(gh__cpu_attention_online)(const gh__cpu *cpu, const gh__attention_desc *desc,
+					const gh__attention_args *args);
+void GH__TWIN(gh__cpu_attention_row)(const gh__cpu *cpu, const gh__attention_desc *desc,
+				     const gh__attention_args *args);
+size_t gh__attention_online_scratch(const gh__attention_desc *desc);
+size_t gh__attention_row_scratch(const gh__attention_desc *desc);
+
+#endif
