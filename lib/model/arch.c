@@ -4,10 +4,9 @@
 
 #include "base/error.h"
 
-#define DECODER                                                                           \
-	.input = GH__INPUT_TOKENS, .rows = GH__ROWS_WANTED, .norm = GH__NORM_ROUND_TWICE, \
-	.pairing = GH__ROPE_HALF, .rotation = GH__ROPE_ROUND_PRODUCTS,                    \
-	.softmax = GH__SOFTMAX_ONLINE, .kv = GH__KV_PAGED
+#define DECODER                                                                            \
+	.input = GH__INPUT_TOKENS, .norm = GH__NORM_ROUND_TWICE, .pairing = GH__ROPE_HALF, \
+	.rotation = GH__ROPE_ROUND_PRODUCTS, .softmax = GH__SOFTMAX_ONLINE, .kv = GH__KV_PAGED
 
 static const gh__arch table[] = {
 	{ .name = "Qwen2ForCausalLM", DECODER, .qkv_bias = true },

@@ -13,13 +13,14 @@
  * What differs between models is data: a row of one table for the architecture, and the sizes of
  * config.json. There is one forward for all of them.
  */
-typedef enum gh__model_input { GH__INPUT_TOKENS = 1 } gh__model_input; /* rows of the embedding */
-typedef enum gh__model_rows { GH__ROWS_WANTED = 1 } gh__model_rows;    /* the step's logit rows */
+typedef enum gh__model_input {
+	GH__INPUT_TOKENS = 1, /* rows of the embedding */
+	GH__INPUT_ROWS        /* rows as they are given: there is no embedding */
+} gh__model_input;
 
 typedef struct gh__arch {
 	const char *name;       /* as in config.json */
 	gh__model_input input;  /* what goes in */
-	gh__model_rows rows;    /* which rows survive the last layer */
 	bool qkv_bias;          /* q, k and v have a bias */
 	bool qk_norm;           /* q and k are normalised, head by head */
 	gh__norm_rounding norm; /* of all norms */

@@ -16,6 +16,9 @@ typedef struct pass {
 	const gh__step *device_step; /* on the device */
 	gh__step view;               /* a host copy of *device_step */
 	int64_t rows;
+	void *residual; /* [rows, hidden]; once the rows are chosen, last_residual */
+	void *heads;    /* [rows, the rank's heads]; likewise last_heads */
+	bool chosen;    /* the rows are those whose logits are wanted */
 	int64_t hidden;
 	size_t element; /* of an activation */
 	gh_error *error;
@@ -30,10 +33,19 @@ static void run(pass *p, const gh__kernel *kernel, const gh__op_args *args)
 
 /* ---- operations ---- */
 
-static void embed(pass *p)
+static void embed(pass *p, const void *input)
 {
 	gh__rank *r = p->rank;
+	gh__device *device = r->device;
 
+	if (r->kernels.embed == NULL) {
+		if (p->status == GH_OK)
+			p->status =
+				device->table->upload(device->self, r->buf.residual, input,
+						      (size_t)(p->rows * p->hidden) * p->element,
+						      device->stream, p->error);
+		return;
+	}
 	run(p, r->kernels.embed,
 	    &(gh__op_args){ .embed = { .table = r->ends.embed,
 				       .first = r->plan->vocab.first,
@@ -128,7 +140,7 @@ static void attend(pass *p, const gh__layer_weights *w, void *cache)
 				   .k_scale = w->k_scale,
 				   .v_scale = w->v_scale,
 				   .step = p->device_step,
-				   .y = r->buf.heads,
+				   .y = p->heads,
 				   .y_stride = r->plan->heads.count * r->model->desc.shape.head_dim,
 				   .workspace = r->buf.workspace } });
 }
@@ -161,25 +173,57 @@ static void gather(pass *p, const void *part, int64_t first, int64_t columns, vo
 
 /* ---- a layer ---- */
 
-static void layer(pass *p, const gh__layer_weights *w, void *cache, bool first)
+static void choose(pass *p, const gh__kernel *kernel, const void *x, int64_t stride, void *y,
+		   int32_t first, int32_t rows)
+{
+	run(p, kernel,
+	    &(gh__op_args){ .select = { .x = x,
+					.x_stride = stride,
+					.row = p->view.logit_row + first,
+					.y = y,
+					.m = rows } });
+}
+
+/* In the last layer, what follows attention is for the rows whose logits are wanted. */
+static void choose_rows(pass *p)
+{
+	gh__rank *r = p->rank;
+	int32_t rows = p->step->logit_rows;
+
+	choose(p, r->kernels.select, p->residual, p->hidden, r->buf.last_residual, 0, rows);
+	choose(p, r->kernels.select_heads, p->heads,
+	       r->plan->heads.count * r->model->desc.shape.head_dim, r->buf.last_heads, 0, rows);
+	p->residual = r->buf.last_residual;
+	p->heads = r->buf.last_heads;
+	p->rows = rows;
+	p->chosen = true;
+}
+
+static void layer(pass *p, const gh__layer_weights *w, void *cache, bool first, bool last)
 {
 	gh__rank *r = p->rank;
 	const gh__buffers *b = &r->buf;
 	const gh_plan *plan = r->plan;
 	int64_t d = r->model->desc.shape.head_dim, q = r->model->desc.shape.heads * d;
 	int64_t inner = r->model->desc.shape.intermediate;
+	void *all_heads;
 
-	norm(p, first ? NULL : b->hidden, b->residual, w->input_norm, b->normed, p->rows);
+	norm(p, first ? NULL : b->hidden, p->residual, w->input_norm, b->normed, p->rows);
 	linear(p, r->kernels.qkv, b->normed, p->hidden, &w->qkv, w->qkv_bias, b->qkv, qkv_width(r),
 	       p->rows);
 	head_norms(p, w);
 	attend(p, w, cache);
-	gather(p, b->heads, plan->heads.first * d, plan->heads.count * d, b->all_heads, q, p->rows,
+	if (last)
+		choose_rows(p);
+	if (p->rows == 0)
+		return;
+	all_heads = plan->tensor_parallel > 1 ? b->all_heads : p->heads;
+	gather(p, p->heads, plan->heads.first * d, plan->heads.count * d, all_heads, q, p->rows,
 	       p->element);
-	linear(p, r->kernels.o, b->all_heads, q, &w->o, NULL, b->part, plan->hidden.count, p->rows);
+	linear(p, r->kernels.o, all_heads, q, &w->o, NULL, b->part, plan->hidden.count, p->rows);
 	gather(p, b->part, plan->hidden.first, plan->hidden.count, b->hidden, p->hidden, p->rows,
 	       p->element);
-	norm(p, b->hidden, b->residual, w->post_norm, b->normed, p->rows);
+	norm(p, b->hidden, p->residual, w->post_norm, b->normed, p->rows);
 	gate_up(p, w);
 	gather(p, b->inner, plan->intermediate.first, plan->intermediate.count, b->all_inner, inner,
 	       p->rows, p->element);
@@ -271,14 +315,36 @@ static void sample_rows(pass *p, const gh__job *job, int32_t first, int32_t rows
 	}
 }
 
-static void choose(pass *p, const void *x, void *y, int32_t first, int32_t rows)
+static void fetch_logits(pass *p, void *logits, int32_t first, int32_t rows)
 {
-	run(p, p->rank->kernels.select,
-	    &(gh__op_args){ .select = { .x = x,
-					.x_stride = p->hidden,
-					.row = p->view.logit_row + first,
-					.y = y,
-					.m = rows } });
+	gh__device *device = p->rank->device;
+	size_t row = (size_t)p->rank->model->desc.shape.vocab *
+		     gh_dtype_size(p->rank->model->numerics.logits);
+
+	p->status = device->table->download(device->self, (char *)logits + (size_t)first * row,
+					    p->rank->buf.all_logits, (size_t)rows * row,
+					    device->stream, p->error);
+	if (p->status == GH_OK)
+		p->status = device->table->synchronise(device->self, device->stream, p->error);
+}
+
+/* Rows [first, first + rows) of those whose logits are wanted, normalised. */
+static void last_norm(pass *p, int32_t first, int32_t rows)
+{
+	gh__rank *r = p->rank;
+	const gh__buffers *b = &r->buf;
+	size_t row = (size_t)p->hidden * p->element;
+	const char *hidden = b->last_hidden;
+	char *residual = b->last_residual;
+
+	if (p->chosen) {
+		hidden = (const char *)b->hidden + (size_t)first * row;
+		residual += (size_t)first * row;
+	} else {
+		choose(p, r->kernels.select, p->residual, p->hidden, b->last_residual, first, rows);
+		choose(p, r->kernels.select, b->hidden, p->hidden, b->last_hidden, first, rows);
+	}
+	norm(p, hidden, residual, r->ends.norm, b->last_normed, rows);
 }
 
 /* Only rows whose logits are wanted go through the last norm and the head. */
@@ -289,20 +355,20 @@ static void head(pass *p, const gh__job *job)
 	const gh_plan *plan = r->plan;
 	int64_t vocab = r->model->desc.shape.vocab;
 	int32_t all = job->step->logit_rows;
-	bool samples = plan->tensor_rank == 0;
+	bool collects = plan->tensor_rank == 0;
 
 	for (int32_t first = 0; first < all; first += GH__LOGIT_ROWS) {
 		int32_t rows = all - first < GH__LOGIT_ROWS ? all - first : GH__LOGIT_ROWS;
 
-		choose(p, b->residual, b->last_residual, first, rows);
-		choose(p, b->hidden, b->last_hidden, first, rows);
-		norm(p, b->last_hidden, b->last_residual, r->ends.norm, b->last_normed, rows);
+		last_norm(p, first, rows);
 		linear(p, r->kernels.head, b->last_normed, p->hidden, &r->ends.head, NULL,
 		       b->logits, plan->vocab.count, rows);
 		gather(p, b->logits, plan->vocab.first, plan->vocab.count,
-		       samples ? b->all_logits : NULL, vocab, rows,
+		       collects ? b->all_logits : NULL, vocab, rows,
 		       gh_dtype_size(r->model->numerics.logits));
-		if (samples && p->status == GH_OK)
+		if (collects && p->status == GH_OK && job->logits != NULL)
+			fetch_logits(p, job->logits, first, rows);
+		else if (collects && p->status == GH_OK)
 			sample_rows(p, job, first, rows);
 	}
 }
@@ -336,11 +402,14 @@ static void look(pass *p, int32_t *suspects, int32_t *count, const char *where, 
 
 /* ---- the step ---- */
 
-/* One array of the step into the staging memory; answers where it will lie on the device. */
+/* One array of the step, if it has that, into the staging memory; answers where it will lie on the
+ * device. */
 static const void *stage_array(gh__rank *r, size_t *at, const void *data, size_t size)
 {
 	size_t begin = (*at + 7) / 8 * 8;
 
+	if (data == NULL)
+		return NULL;
 	if (size > 0)
 		memcpy(r->staging + begin, data, size);
 	*at = begin + size;
@@ -396,11 +465,15 @@ gh_status gh__forward(gh__rank *rank, const gh__job *job, gh_error *error)
 {
 	const gh_plan *plan = rank->plan;
 	bool looks = job->suspect_count > 0 && plan->tensor_rank == 0;
+	bool chooses = job->suspect_count == 0 && job->step->logit_rows <= GH__LOGIT_ROWS;
 	int32_t suspects = job->suspect_count;
+	int32_t last = rank->model->desc.shape.layers - 1;
 	pass p = {
 		.rank = rank,
 		.step = job->step,
 		.rows = job->step->tokens,
+		.residual = rank->buf.residual,
+		.heads = rank->buf.heads,
 		.hidden = rank->model->desc.shape.hidden,
 		.element = gh_dtype_size(rank->model->numerics.act),
 		.error = error,
@@ -409,7 +482,7 @@ gh_status gh__forward(gh__rank *rank, const gh__job *job, gh_error *error)
 	rank->bad_count = 0;
 	upload_step(&p);
 	if (plan->stage == 0)
-		embed(&p);
+		embed(&p, job->input);
 	else
 		pass_on(&p, false);
 	if (looks) {
@@ -423,7 +496,7 @@ gh_status gh__forward(gh__rank *rank, const gh__job *job, gh_error *error)
 
 		p.status = rank->weights->table->layer(rank->weights->self, number, &w, error);
 		if (p.status == GH_OK)
-			layer(&p, &w, rank->cache[i], number == 0);
+			layer(&p, &w, rank->cache[i], number == 0, chooses && number == last);
 		if (looks)
 			look(&p, rank->bad_rows, &suspects, "layer", number, true, true);
 	}
@@ -474,6 +547,8 @@ void gh__rank_lay_out(gh__rank *rank)
 	if (plan->stage == plan->pipeline_parallel - 1) {
 		b->last_residual = gh__arena_take(arena, last * hidden * element);
 		b->last_hidden = gh__arena_take(arena, last * hidden * element);
+		b->last_heads = gh__arena_take(arena, last * (size_t)plan->heads.count *
+							      (size_t)s->head_dim * element);
 		b->last_normed = gh__arena_take(arena, last * hidden * element);
 		b->logits = gh__arena_take(arena, last * logit * (size_t)plan->vocab.count);
 		b->all_logits = !split ? b->logits

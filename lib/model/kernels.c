@@ -116,6 +116,7 @@ static gh_status prepare_attention(gh__kernels *k, const gh__model_desc *desc,
 					      .head_first = (int32_t)plan->heads.first,
 					      .kv_first = (int32_t)plan->kv_heads.first,
 					      .kv = k->kv,
+					      .length = desc->max_length,
 					      .scale =
 						      (float)(1.0 / sqrt(desc->shape.head_dim)) } },
 		       error);
@@ -130,6 +131,10 @@ static gh_status prepare_ends(gh__kernels *k, const gh__model_desc *desc,
 				    .embed = { .act = numerics->act, .hidden = hidden } };
 	const gh__op_desc select = { .kind = GH__OP_SELECT,
 				     .select = { .act = numerics->act, .n = hidden } };
+	const gh__op_desc select_heads = {
+		.kind = GH__OP_SELECT,
+		.select = { .act = numerics->act, .n = plan->heads.count * desc->shape.head_dim }
+	};
 	const gh__op_desc head = { .kind = GH__OP_LINEAR,
 				   .linear = { .weight = numerics->act,
 					       .act = numerics->act,
@@ -139,10 +144,12 @@ static gh_status prepare_ends(gh__kernels *k, const gh__model_desc *desc,
 	const gh__op_desc sample = { .kind = GH__OP_SAMPLE,
 				     .sample = { .logits = numerics->logits,
 						 .vocab = desc->shape.vocab } };
-	gh_status status = prepare(k, &k->embed, embed, error);
+	gh_status status = prepare(k, &k->select, select, error);
 
+	if (status == GH_OK && desc->arch->input == GH__INPUT_TOKENS)
+		status = prepare(k, &k->embed, embed, error);
 	if (status == GH_OK)
-		status = prepare(k, &k->select, select, error);
+		status = prepare(k, &k->select_heads, select_heads, error);
 	if (status == GH_OK)
 		status = prepare(k, &k->head, head, error);
 	if (status == GH_OK)
@@ -175,14 +182,14 @@ gh_status gh__kernels_prepare(gh__kernels *out, gh__device *device, const gh__mo
 }
 
 /* All of them, in the order of the struct. */
-enum { KERNELS = 14 };
+enum { KERNELS = 15 };
 
 static void list(const gh__kernels *k, gh__kernel *out[KERNELS])
 {
-	gh__kernel *const all[KERNELS] = { k->embed, k->norm,  k->residual_norm, k->head_norm,
-					   k->qkv,   k->o,     k->gate_up,       k->down,
-					   k->glu,   k->rope,  k->attention,     k->select,
-					   k->head,  k->sample };
+	gh__kernel *const all[KERNELS] = { k->embed,        k->norm, k->residual_norm, k->head_norm,
+					   k->qkv,          k->o,    k->gate_up,       k->down,
+					   k->glu,          k->rope, k->attention,     k->select,
+					   k->select_heads, k->head, k->sample };
 
 	memcpy(out, all, sizeof all);
 }

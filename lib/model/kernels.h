@@ -10,14 +10,15 @@ enum { GH__KV_BLOCK = 16 }; /* tokens a block of the cache */
 typedef struct gh__kernels {
 	gh__device *device; /* borrowed */
 	gh__kv_layout kv;
-	gh__kernel *embed;
+	gh__kernel *embed;         /* NULL: rows are given */
 	gh__kernel *norm;          /* of the first layer's input: nothing is added before */
 	gh__kernel *residual_norm; /* of all others */
 	gh__kernel *head_norm;     /* of each q and k head; NULL: the model has none */
 	gh__kernel *qkv, *o, *gate_up, *down;
 	gh__kernel *glu; /* NULL: gate_up is fused with it */
 	gh__kernel *rope, *attention;
-	gh__kernel *select, *head, *sample;
+	gh__kernel *select, *select_heads; /* rows of hidden, and of what attention gives */
+	gh__kernel *head, *sample;
 } gh__kernels;
 
 gh_status gh__kernels_prepare(gh__kernels *out, gh__device *device, const gh__model_desc *desc,

@@ -26,7 +26,7 @@ typedef struct gh__numerics {
 	gh_dtype weight;      /* the matrices of the layers: act, or GH_E4M3 */
 	bool quantise;        /* their inputs are quantised too: w8a8 */
 	gh__scales scales;    /* of e4m3 weights: one for what */
-	gh_dtype kv;          /* keys and values: act, or GH_E4M3 */
+	gh_dtype kv;          /* keys and values: act, or GH_E4M3; GH_DTYPE_NONE: none are kept */
 	int32_t quantization; /* a gh_quantization, never AUTO */
 	char name[64];
 } gh__numerics;

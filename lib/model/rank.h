@@ -23,6 +23,7 @@ typedef struct gh__buffers {
 	void *all_inner;     /* [T, intermediate] */
 	void *last_residual; /* [GH__LOGIT_ROWS, hidden] rows that survive */
 	void *last_hidden;
+	void *last_heads; /* [GH__LOGIT_ROWS, the rank's heads x head_dim] */
 	void *last_normed;
 	void *logits;     /* [GH__LOGIT_ROWS, plan.vocab] */
 	void *all_logits; /* [GH__LOGIT_ROWS, vocab] */
@@ -62,6 +63,8 @@ typedef struct gh__job {
 	const gh__sample_row *samples;
 	gh__sample_result *results;
 	int32_t sample_count;
+	const void *input; /* [tokens, hidden] act, on the host; NULL: tokens are ids */
+	void *logits;      /* [logit_rows, vocab] to the host; NULL: only samples are wanted */
 	/* Not sampled: the step is run again to tell in which layer these rows went wrong. */
 	const int32_t *suspects;
 	int32_t suspect_count;
