@@ -31,7 +31,16 @@ gh_status gh__memory_plan_make(gh__memory_plan *out, const gh__memory_needs *nee
 	int64_t left, wanted;
 
 	*out = (gh__memory_plan){ .needs = *needs, .allowed = (int64_t)((double)whole * share) };
+	if (options->memory_limit > 0)
+		out->allowed = options->memory_limit;
 	left = out->allowed - needs->weights - needs->activations;
+	if (needs->block == 0)
+		return left >= 0 ? GH_OK
+				 : gh__fail(error, GH_ENOMEM,
+					    "memory: weights %.1f MiB and activations %.1f MiB do "
+					    "not fit into %.1f MiB",
+					    mib(needs->weights), mib(needs->activations),
+					    mib(out->allowed));
 	if (options->kv_blocks > 0) {
 		wanted = options->kv_blocks;
 		out->blocks = wanted;

@@ -7,7 +7,8 @@
 /*
  * The memory of a rank, computed before it is allocated.
  *
- *   allowed  = memory_share x the device's memory, divided by the ranks that share the device
+ *   allowed  = memory_share x the device's memory, divided by the ranks that share the device, or
+ *              memory_limit
  *   kv cache = what is left of it beside weights and activations, and at most what step_sequences
  *              sequences of max_length need
  *
@@ -20,7 +21,7 @@ typedef struct gh__memory_needs {
 	bool host;       /* the device's memory is the machine's */
 	int64_t weights;
 	int64_t activations; /* workspace included */
-	int64_t block;       /* bytes of one KV block over the rank's layers */
+	int64_t block;       /* bytes of one KV block over the rank's layers; 0: none are kept */
 } gh__memory_needs;
 
 typedef struct gh__memory_plan {

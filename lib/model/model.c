@@ -398,6 +398,48 @@ out:
 	return status;
 }
 
+gh_status gh__model_assemble(gh_model **out, const gh__model_desc *desc,
+			     const gh__numerics *numerics, const gh_device_options *device,
+			     gh__make_weights_fn *make, void *userdata, gh_error *error)
+{
+	char nowhere[] = "";
+	intent in = { .options = { .device = device->kind,
+				   .threads = device->threads,
+				   .flags = device->flags,
+				   .tensor_parallel = 1,
+				   .pipeline_parallel = 1 },
+		      .folder = nowhere,
+		      .desc = *desc,
+		      .numerics = *numerics,
+		      .ranks = 1 };
+	gh_model *m = gh__calloc(1, sizeof *m);
+	gh__load load = { 0 };
+	gh_status status;
+
+	if (m == NULL)
+		return gh__fail_nomem(error);
+	m->magic = MAGIC;
+	m->desc = in.desc;
+	m->numerics = in.numerics;
+	m->device_flags = device->flags;
+	status = prepare_ranks(m, &in, error);
+	if (status == GH_OK) {
+		load.desc = &m->desc;
+		load.numerics = &m->numerics;
+		load.plan = &m->rank[0].plan;
+		load.device = m->rank[0].device;
+		status = make(&m->rank[0].weights, &load, userdata, error);
+	}
+	if (status != GH_OK) {
+		gh_model_free(m);
+		return status;
+	}
+	describe(&m->info, &in, m->device,
+		 m->rank[0].weights.table->bytes(m->rank[0].weights.self));
+	*out = m;
+	return GH_OK;
+}
+
 void gh_model_free(gh_model *model)
 {
 	if (model == NULL || model->magic != MAGIC)

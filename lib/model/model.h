@@ -26,6 +26,17 @@ struct gh_model {
 	int32_t eos_count;
 };
 
+/*
+ * A model that stands in no folder: of one rank, described by its maker, its weights from a source of
+ * its own. make is called once; load has no reader, kernels, comm or progress. desc->arch: borrowed
+ * until gh_model_free().
+ */
+typedef gh_status gh__make_weights_fn(gh__weights *out, const gh__load *load, void *userdata,
+				      gh_error *error);
+gh_status gh__model_assemble(gh_model **out, const gh__model_desc *desc,
+			     const gh__numerics *numerics, const gh_device_options *device,
+			     gh__make_weights_fn *make, void *userdata, gh_error *error);
+
 /* What the model's makers recommend; borrowed until gh_model_free(). */
 const gh__generation_config *gh__model_generation_config(const gh_model *model);
 /* [*count] end tokens, borrowed likewise. */

@@ -5,20 +5,21 @@
 
 static const double pi = 3.14159265358979323846;
 
-/* From 3.1 on, Llama stretches the slow dimensions and leaves the fast ones. */
+/* From 3.1 on, Llama stretches the slow dimensions and leaves the fast ones. In f32, step by step,
+ * since its makers' code computes on f32 tensors. */
 static float llama3_frequency(float f, const gh__rope_scaling *s)
 {
-	double wavelength = 2.0 * pi / (double)f;
-	double original = (double)s->original_max_positions;
-	double smooth;
+	float wavelength = 1.0F / f * (float)(2.0 * pi);
+	float original = (float)s->original_max_positions, factor = (float)s->factor;
+	float smooth;
 
-	if (wavelength < original / s->high_freq_factor)
+	if (wavelength < original / (float)s->high_freq_factor)
 		return f;
-	if (wavelength > original / s->low_freq_factor)
-		return (float)((double)f / s->factor);
-	smooth = (original / wavelength - s->low_freq_factor) /
-		 (s->high_freq_factor - s->low_freq_factor);
-	return (float)((1.0 - smooth) * (double)f / s->factor + smooth * (double)f);
+	if (wavelength > original / (float)s->low_freq_factor)
+		return f / factor;
+	smooth = (1.0F / wavelength * original - (float)s->low_freq_factor) /
+		 (float)(s->high_freq_factor - s->low_freq_factor);
+	return (1.0F - smooth) * f / factor + smooth * f;
 }
 
 /* The dimension (of pairs) that turns `rotations` times over the original context. */

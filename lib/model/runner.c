@@ -125,17 +125,19 @@ static gh_status run_job(runner *r, const gh__job *job, gh_error *error)
 
 static gh_status check_rows(const runner *r, const gh__step *s, gh_error *error)
 {
+	const gh__arch *arch = r->model->desc.arch;
+	bool tokens = arch->input == GH__INPUT_TOKENS, paged = arch->kv == GH__KV_PAGED;
 	int32_t vocab = (int32_t)r->model->desc.shape.vocab;
 	int64_t slots = r->blocks * GH__KV_BLOCK;
 
 	for (int32_t i = 0; i < s->tokens; i++) {
-		if (s->token[i] < 0 || s->token[i] >= vocab)
+		if (tokens && (s->token[i] < 0 || s->token[i] >= vocab))
 			return gh__fail(error, GH_EINVAL, "step: token %d is not below %d",
 					s->token[i], vocab);
 		if (s->position[i] < 0 || s->position[i] >= r->limits.max_length)
 			return gh__fail(error, GH_EINVAL, "step: position %d is not below %d",
 					s->position[i], r->limits.max_length);
-		if (s->slot[i] < -1 || s->slot[i] >= slots)
+		if (paged && (s->slot[i] < -1 || s->slot[i] >= slots))
 			return gh__fail(error, GH_EINVAL, "step: slot %lld is not below %lld",
 					(long long)s->slot[i], (long long)slots);
 		if (s->sequence[i] < 0 || s->sequence[i] >= s->sequences)
@@ -150,14 +152,31 @@ static gh_status check_rows(const runner *r, const gh__step *s, gh_error *error)
 	return GH_OK;
 }
 
-/* A sequence's rows are one run, and the blocks up to its last position exist. */
+/* The blocks up to a sequence's last position exist. */
+static gh_status check_blocks(const runner *r, const gh__step *s, int32_t sequence, int32_t last,
+			      gh_error *error)
+{
+	const int32_t *table = s->block_table + (int64_t)sequence * s->blocks_max;
+
+	if (last / GH__KV_BLOCK >= s->blocks_max)
+		return gh__fail(error, GH_EINVAL, "step: position %d is beyond %d blocks", last,
+				s->blocks_max);
+	for (int32_t b = 0; b <= last / GH__KV_BLOCK; b++)
+		if (table[b] < 0 || table[b] >= r->blocks)
+			return gh__fail(error, GH_EINVAL, "step: block %d is not below %lld",
+					table[b], (long long)r->blocks);
+	return GH_OK;
+}
+
+/* A sequence's rows are one run. Without a cache they are its positions from 0 on. */
 static gh_status check_sequences(const runner *r, const gh__step *s, gh_error *error)
 {
 	if (s->row_start[0] != 0 || s->row_start[s->sequences] != s->tokens)
 		return gh__fail(error, GH_EINVAL, "step: the sequences' rows are not its %d tokens",
 				s->tokens);
 	for (int32_t i = 0; i < s->sequences; i++) {
-		const int32_t *table = s->block_table + (int64_t)i * s->blocks_max;
+		bool paged = r->model->desc.arch->kv == GH__KV_PAGED;
+		gh_status status = GH_OK;
 		int32_t last = 0;
 
 		if (s->row_start[i + 1] < s->row_start[i])
@@ -168,16 +187,16 @@ static gh_status check_sequences(const runner *r, const gh__step *s, gh_error *e
 				return gh__fail(error, GH_EINVAL,
 						"step: row %d is of sequence %d, not %d", row,
 						s->sequence[row], i);
+			if (!paged && s->position[row] != row - s->row_start[i])
+				return gh__fail(error, GH_EINVAL,
+						"step: row %d is at position %d, not %d", row,
+						s->position[row], row - s->row_start[i]);
 			last = s->position[row] > last ? s->position[row] : last;
 		}
-		if (last / GH__KV_BLOCK >= s->blocks_max)
-			return gh__fail(error, GH_EINVAL, "step: position %d is beyond %d blocks",
-					last, s->blocks_max);
-		for (int32_t b = 0; b <= last / GH__KV_BLOCK; b++)
-			if (table[b] < 0 || table[b] >= r->blocks)
-				return gh__fail(error, GH_EINVAL,
-						"step: block %d is not below %lld", table[b],
-						(long long)r->blocks);
+		if (paged)
+			status = check_blocks(r, s, i, last, error);
+		if (status != GH_OK)
+			return status;
 	}
 	return GH_OK;
 }
@@ -194,8 +213,8 @@ static gh_status check_step(const runner *r, const gh__job *job, gh_error *error
 	if (s->sequences < 1 || s->sequences > r->limits.step_sequences)
 		return gh__fail(error, GH_EINVAL, "step: %d sequences are not between 1 and %d",
 				s->sequences, r->limits.step_sequences);
-	if (s->blocks_max < 1 || s->blocks_max > blocks || s->logit_rows < 0 ||
-	    s->logit_rows > s->tokens)
+	if (s->blocks_max < (r->model->desc.arch->kv == GH__KV_PAGED) || s->blocks_max > blocks ||
+	    s->logit_rows < 0 || s->logit_rows > s->tokens)
 		return gh__fail(error, GH_EINVAL, "step: %d blocks or %d logit rows are too many",
 				s->blocks_max, s->logit_rows);
 	status = check_rows(r, s, error);
@@ -222,6 +241,8 @@ static gh_status runner_step(void *self, const gh__step *step, const gh__sample_
 	if (r->lost)
 		return gh__fail(error, GH_ESTATE, "an earlier step has failed");
 	status = check_step(r, &job, error);
+	if (status == GH_OK && r->model->desc.arch->input != GH__INPUT_TOKENS)
+		status = gh__fail(error, GH_EINVAL, "step: the model's input is not tokens");
 	if (status == GH_OK)
 		status = run_job(r, &job, error);
 	if (status == GH_OK && last->bad_count > 0) {
@@ -237,6 +258,21 @@ static gh_status runner_step(void *self, const gh__step *step, const gh__sample_
 		gh__free(suspects);
 	}
 	return status;
+}
+
+gh_status gh__runner_logits(gh__runner *gh_runner, const gh__step *step, const void *input,
+			    void *logits, gh_error *error)
+{
+	runner *r = gh_runner->self;
+	gh__job job = { .step = step, .input = input, .logits = logits };
+	gh_status status;
+
+	if (r->lost)
+		return gh__fail(error, GH_ESTATE, "an earlier step has failed");
+	status = check_step(r, &job, error);
+	if (status == GH_OK && (input != NULL) != (r->model->desc.arch->input == GH__INPUT_ROWS))
+		status = gh__fail(error, GH_EINVAL, "step: the input is not what the model takes");
+	return status == GH_OK ? run_job(r, &job, error) : status;
 }
 
 static void runner_info(const void *self, gh__runner_info *out)
@@ -439,6 +475,9 @@ static gh_status check_options(gh__runner_options *out, const gh_model *model,
 		return gh__fail(error, GH_EINVAL,
 				"step_sequences: %d is not between 1 and step_tokens %d",
 				out->step_sequences, out->step_tokens);
+	if (out->memory_limit < 0)
+		return gh__fail(error, GH_EINVAL, "memory_limit: %lld is below 0",
+				(long long)out->memory_limit);
 	if (out->kv_blocks < 0 || out->kv_blocks > INT32_MAX)
 		return gh__fail(error, GH_EINVAL, "kv_blocks: %lld is not between 0 and %d",
 				(long long)out->kv_blocks, INT32_MAX);

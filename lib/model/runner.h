@@ -41,11 +41,22 @@ typedef struct gh__runner {
 
 typedef struct gh__runner_options {
 	int32_t step_tokens, step_sequences;
-	int32_t max_length;  /* at most the model's; 0 = that */
-	int64_t kv_blocks;   /* 0: as many as fit, and not more than can be used (memory.h) */
-	double memory_share; /* of the device's memory, weights included; 0 = 0.9, and on a CPU,
+	int32_t max_length;   /* at most the model's; 0 = that */
+	int64_t kv_blocks;    /* 0: as many as fit, and not more than can be used (memory.h) */
+	int64_t memory_limit; /* bytes of the device instead of a share; 0 = none */
+	double memory_share;  /* of the device's memory, weights included; 0 = 0.9, and on a CPU,
 			      * which others use too, at most a quarter for the KV cache */
 } gh__runner_options;
+
+/*
+ * A step of a model whose input is rows (GH__INPUT_ROWS), or whose logits are wanted as they are:
+ * input [tokens, hidden] in the activations' type, NULL where the step's tokens are the input;
+ * logits [logit_rows, vocab] in the logits' type. Both on the host; for gh__model_runner()'s only.
+ * Arrays of the step that the model does not read may be NULL: token with GH__INPUT_ROWS; slot and
+ * block_table with packed attention, where a sequence is its rows, at positions 0, 1, ...
+ */
+gh_status gh__runner_logits(gh__runner *runner, const gh__step *step, const void *input,
+			    void *logits, gh_error *error);
 
 /* KV cache, activations and workspace of a model, allocated here and once. Borrows the model. The
  * plan is logged as a table; what does not fit is GH_ENOMEM with the bytes and the option that
