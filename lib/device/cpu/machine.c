@@ -1,6 +1,7 @@
 #include "device/cpu/machine.h"
 
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,7 +11,7 @@
 
 #include "base/error.h"
 
-const gh__cpu_twin *gh__cpu_best(void)
+static const gh__cpu_twin *ask(void)
 {
 #if defined(GH__HAVE_AVX2)
 	unsigned a, b, c, d;
@@ -20,6 +21,19 @@ const gh__cpu_twin *gh__cpu_best(void)
 		return &gh__cpu_twin_avx2;
 #endif
 	return &gh__cpu_twin_scalar;
+}
+
+/* Asking takes a virtual machine some 30 us, so the answer, a constant of the machine, is kept. */
+const gh__cpu_twin *gh__cpu_best(void)
+{
+	static _Atomic(const gh__cpu_twin *) known;
+	const gh__cpu_twin *twin = atomic_load_explicit(&known, memory_order_relaxed);
+
+	if (!twin) {
+		twin = ask();
+		atomic_store_explicit(&known, twin, memory_order_relaxed);
+	}
+	return twin;
 }
 
 const gh__cpu_twin *gh__cpu_choose(const gh_device_options *options)
