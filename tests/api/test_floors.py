@@ -12,7 +12,7 @@ from tap import Tap
 
 FLOORS = [
     ["base"],
-    ["json", "store", "http", "hub", "device", "comm"],
+    ["json", "crypto", "store", "http", "hub", "device", "comm"],
     ["text", "model"],
     ["engine", "registry"],
     ["openai"],
