@@ -14,7 +14,7 @@ FLOORS = [
     ["base"],
     ["json", "crypto", "store", "http", "hub", "device", "comm"],
     ["text", "model"],
-    ["engine", "registry"],
+    ["engine", "poc", "registry"],
     ["openai"],
     ["serve", "inference_node", "network_node"],
 ]

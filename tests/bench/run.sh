@@ -46,6 +46,7 @@ else
 fi
 golden=../shared/golden/qwen2.5
 [ -d "$golden" ] && bench tokenizer "$golden"
+bench poc
 bench serve
 bench http
 
@@ -130,8 +131,19 @@ def of_http(r, seen):
                rate(r["server_us"], "us"), None, None)
 
 
+def of_poc(r, seen):
+    if r["bench"] == "draw":
+        yield "PCG64: a draw", rate(r["ns"], "ns"), None, None
+    elif r["bench"] == "normals":
+        draw = seen["draw"]["ns"]
+        yield ("normal numbers, %s, %d threads" % (r["how"], r["threads"]), rate(r["ns"], "ns"),
+               "%s a draw" % rate(draw, "ns"), draw / r["ns"])
+    else:
+        yield "permutation of %d" % r["count"], rate(r["us"], "us"), None, None
+
+
 rows_of = {"bench_device": of_device, "bench_forward": of_forward, "bench_http": of_http,
-           "bench_serve": of_serve, "bench_tokenizer": of_tokenizer}
+           "bench_poc": of_poc, "bench_serve": of_serve, "bench_tokenizer": of_tokenizer}
 
 print("%s, %d cores, load %s before; revision %s\n" % (cpu, cores, load, revision))
 print("| date | command | what | figure | ceiling of the same run | ratio |")
