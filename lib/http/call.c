@@ -1,5 +1,6 @@
 #include "http/call.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -311,8 +312,8 @@ void gh__call_report(gh__call *call, CURLcode code)
 	gh_status status = call->reason != GH_OK ? call->reason : status_of_code(code);
 	const char *why = call->failure[0] ? call->failure : curl_easy_strerror(code);
 	gh_error error = GH_ERROR_INIT;
-	gh__http_answer answer = { 0, NULL, gh__buf_str(&call->body), call->body.len };
-	long http_status = 0;
+	gh__http_answer answer = { .body = gh__buf_str(&call->body), .len = call->body.len };
+	long http_status = 0, connect_errno = 0;
 	char *type = NULL;
 
 	if (!call->on_done)
@@ -345,5 +346,9 @@ void gh__call_report(gh__call *call, CURLcode code)
 	curl_easy_getinfo(call->easy, CURLINFO_CONTENT_TYPE, &type);
 	answer.status = (int)http_status;
 	answer.content_type = type;
+	if (code == CURLE_COULDNT_CONNECT) {
+		curl_easy_getinfo(call->easy, CURLINFO_OS_ERRNO, &connect_errno);
+		answer.refused = connect_errno == ECONNREFUSED;
+	}
 	call->on_done(&answer, status, &error, call->userdata);
 }

@@ -20,6 +20,7 @@ typedef struct gh__http_call gh__http_call;
 
 typedef struct gh__http_answer {
 	int status;               /* 0: no answer came */
+	bool refused;             /* none came, because nobody listens there */
 	const char *content_type; /* NULL: none */
 	const char *body; /* collected only without on_data; NUL-terminated, borrowed for on_done */
 	size_t len;

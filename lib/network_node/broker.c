@@ -90,6 +90,7 @@ static void on_answer(const gh__http_answer *answer, gh_status status, const gh_
 	pthread_mutex_lock(&broker->lock);
 	t->ask->under_way = false;
 	t->ask->status = status == GH_OK ? answer->status : 0;
+	t->ask->refused = answer->refused;
 	t->ask->body = body;
 	if (status != GH_OK)
 		snprintf(t->ask->problem, sizeof t->ask->problem, "%s", error->text);
@@ -103,7 +104,7 @@ static void on_answer(const gh__http_answer *answer, gh_status status, const gh_
 /* A call could not even be started: the same as no answer. */
 static void not_started(ticket *t, const gh_error *error)
 {
-	gh__http_answer none = { 0, NULL, NULL, 0 };
+	gh__http_answer none = { 0 };
 
 	on_answer(&none, GH_ENET, error, t);
 }
@@ -273,17 +274,37 @@ static gh_status add(gh__broker *broker, gh_node *node, gh_error *error)
 	return GH_OK;
 }
 
+static bool same_place(const gh_node *a, const gh_node *b)
+{
+	return strcmp(a->host, b->host) == 0 && a->inference_port == b->inference_port &&
+	       a->poc_port == b->poc_port &&
+	       strcmp(a->inference_segment, b->inference_segment) == 0 &&
+	       strcmp(a->poc_segment, b->poc_segment) == 0 && strcmp(a->base_url, b->base_url) == 0;
+}
+
+/* What is known is known of another place: nothing of it is served here before it has been seen. */
+static void move(gh__entry *entry)
+{
+	entry->turns++;
+	gh__free(entry->loaded_model);
+	gh__free(entry->ordered);
+	entry->loaded_model = entry->ordered = NULL;
+	entry->unhealthy_since = 0;
+}
+
 /* Whoever leased or asked keeps the entry; the record under it is the new one. */
 static void update(gh__entry *entry, gh_node *node)
 {
+	if (!same_place(entry->node, node))
+		move(entry);
 	node->number = entry->node->number;
 	node->enabled = entry->node->enabled;
 	node->admin_epoch = entry->node->admin_epoch;
 	gh__free(entry->node);
 	entry->node = node;
 	entry->retry_at = 0;
-	entry->failed_orders = 0;
-	entry->next_look = 0;
+	entry->failed_orders = entry->failed_looks = 0;
+	entry->look_wanted = true;
 }
 
 gh_status gh__broker_put(gh__broker *broker, const gh_node *node, gh_error *error)
@@ -507,7 +528,7 @@ void gh__lease_return(gh__lease *lease, bool failed)
 	lease->counts = false;
 	entry->locks--;
 	if (failed) {
-		entry->next_look = 0;
+		entry->look_wanted = true;
 		tell(broker);
 	}
 	pthread_mutex_unlock(&broker->lock);

@@ -16,11 +16,15 @@
  *
  * A look never waits for an order, so that the admin API shows a node that loads for minutes as it
  * is; an order never waits for a look that hangs.
+ *
+ * A node that serves is taken at its word, but not at its silence: a look that brings nothing, or
+ * that its server is not ready, takes it out of service when the next one does so too. Only where
+ * nobody listens for inference any more there is nothing to wait for.
  */
 
 #define SECONDS(n) ((n)*GH__SECOND)
 
-enum { FAILED_LOOKS = 3, BACKOFF_MAX = 60 };
+enum { FAILED_LOOKS = 2 /* in a row, until a node is out of service */, BACKOFF_MAX = 60 };
 
 static const int64_t look_timeout = SECONDS(5);
 static const int64_t stop_timeout = SECONDS(120);
@@ -28,7 +32,8 @@ static const int64_t up_timeout = SECONDS(1800);
 static const int64_t look_settled = SECONDS(5);
 static const int64_t look_unsettled = SECONDS(1);
 static const int64_t look_failing = SECONDS(2);
-static const int64_t patience = SECONDS(600); /* with a server that others are loading */
+static const int64_t look_hurried = SECONDS(1) / 5; /* from one look to the next, with news */
+static const int64_t patience = SECONDS(600);       /* with a server that others are loading */
 
 const char *gh__node_status_name(gh__node_status status)
 {
@@ -272,7 +277,8 @@ static void look_failed(gh__entry *entry, const char *what, int64_t now)
 	entry->next_look = now + look_failing;
 }
 
-static void read_state(gh__entry *entry, int64_t now)
+/* The answer to a look, read: true when the look is over and to be judged. */
+static bool read_state(gh__entry *entry, int64_t now)
 {
 	json_t *answer = entry->look.status == 200 ? answer_object(&entry->look) : NULL;
 	const char *state = json_string_value(json_object_get(answer, "state"));
@@ -286,9 +292,8 @@ static void read_state(gh__entry *entry, int64_t now)
 		entry->look.status = entry->look.status == 200 ? 0 : entry->look.status;
 		json_decref(answer);
 		look_failed(entry, "/api/v1/state", now);
-		return;
+		return false;
 	}
-	entry->failed_looks = 0;
 	entry->last_look = gh__wall();
 	entry->seen = status_of(state);
 	set_text(&entry->seen_model, json_string_value(json_object_get(answer, "loaded_model")));
@@ -298,16 +303,36 @@ static void read_state(gh__entry *entry, int64_t now)
 	json_decref(answer);
 	entry->seen_healthy = false;
 	want(&entry->look, entry->seen == GH__NODE_INFERENCE ? GH__ASK_HEALTH : GH__ASK_NONE);
+	return entry->look.kind == GH__ASK_NONE;
 }
 
-static void read_health(gh__entry *entry)
+static bool serves(const gh__entry *entry)
 {
-	entry->health = entry->look.status;
-	entry->seen_healthy = entry->health == 200;
-	want(&entry->look, entry->seen_healthy ? GH__ASK_MODELS : GH__ASK_NONE);
+	return entry->current == GH__NODE_INFERENCE && entry->loaded_model;
 }
 
-static void read_models(gh__entry *entry)
+static bool not_ready(gh__entry *entry, const char *path, int64_t now)
+{
+	bool refused = entry->look.refused;
+
+	entry->unready = path;
+	entry->unready_status = entry->look.status;
+	want(&entry->look, GH__ASK_NONE);
+	if (!serves(entry) || refused || ++entry->failed_looks >= FAILED_LOOKS)
+		return true;
+	entry->next_look = now + look_unsettled;
+	return false;
+}
+
+static bool read_health(gh__entry *entry, int64_t now)
+{
+	if (entry->look.status != 200)
+		return not_ready(entry, "/health", now);
+	want(&entry->look, GH__ASK_MODELS);
+	return false;
+}
+
+static bool read_models(gh__entry *entry, int64_t now)
 {
 	json_t *answer = entry->look.status == 200 ? answer_object(&entry->look) : NULL;
 	const json_t *first = json_array_get(json_object_get(answer, "data"), 0);
@@ -316,7 +341,11 @@ static void read_models(gh__entry *entry)
 	if (id)
 		set_text(&entry->seen_model, id);
 	json_decref(answer);
+	if (!entry->seen_model)
+		return not_ready(entry, "/v1/models", now);
+	entry->seen_healthy = true;
 	want(&entry->look, GH__ASK_NONE);
+	return true;
 }
 
 /* ---- orders ---- */
@@ -405,8 +434,11 @@ static void tell_not_ready(gh__entry *entry)
 {
 	if (entry->current != GH__NODE_INFERENCE && entry->current != GH__NODE_UNKNOWN)
 		return;
-	if (entry->health)
-		fail(entry, "the inference server is not ready: /health answers %d", entry->health);
+	if (entry->unready_status == 200)
+		fail(entry, "the inference server is not ready: %s names no model", entry->unready);
+	else if (entry->unready_status)
+		fail(entry, "the inference server is not ready: %s answers %d", entry->unready,
+		     entry->unready_status);
 	else
 		fail(entry, "the inference server does not answer");
 }
@@ -447,6 +479,7 @@ static void judge_serving(gh__entry *entry, int64_t now)
 
 static void judge(gh__entry *entry, int64_t now)
 {
+	entry->failed_looks = 0;
 	if (entry->intended == GH__NODE_INFERENCE && entry->seen == GH__NODE_INFERENCE) {
 		judge_serving(entry, now);
 		return;
@@ -465,25 +498,38 @@ static void judge(gh__entry *entry, int64_t now)
 
 static void read_look(gh__entry *entry, int64_t now)
 {
-	if (entry->look_began_at != entry->orders_done) {
+	bool over;
+
+	if (entry->look_began_at != entry->turns) {
 		want(&entry->look, GH__ASK_NONE);
 		entry->next_look = now;
 		return;
 	}
 	if (entry->look.kind == GH__ASK_STATE)
-		read_state(entry, now);
+		over = read_state(entry, now);
 	else if (entry->look.kind == GH__ASK_HEALTH)
-		read_health(entry);
+		over = read_health(entry, now);
 	else
-		read_models(entry);
-	if (entry->look.kind == GH__ASK_NONE && entry->failed_looks == 0)
+		over = read_models(entry, now);
+	if (over)
 		judge(entry, now);
+}
+
+/* News cut short the pause until the next look, but not that after a failed one: two looks at once
+ * are as good as one. */
+static int64_t look_due(const gh__entry *entry)
+{
+	int64_t hurried = entry->look_began + look_hurried;
+
+	if (!entry->look_wanted || entry->failed_looks > 0 || hurried > entry->next_look)
+		return entry->next_look;
+	return hurried;
 }
 
 int64_t gh__driver_step(gh__entry *entry, int64_t now)
 {
 	if (entry->order.done) {
-		entry->orders_done++;
+		entry->turns++;
 		if (entry->order.kind == GH__ASK_STOP)
 			read_stop(entry, now);
 		else
@@ -491,9 +537,11 @@ int64_t gh__driver_step(gh__entry *entry, int64_t now)
 	}
 	if (entry->look.done)
 		read_look(entry, now);
-	if (entry->look.kind == GH__ASK_NONE && now >= entry->next_look) {
+	if (entry->look.kind == GH__ASK_NONE && now >= look_due(entry)) {
 		want(&entry->look, GH__ASK_STATE);
-		entry->look_began_at = entry->orders_done;
+		entry->look_wanted = false;
+		entry->look_began = now;
+		entry->look_began_at = entry->turns;
 	}
-	return entry->look.kind == GH__ASK_NONE ? entry->next_look : INT64_MAX;
+	return entry->look.kind == GH__ASK_NONE ? look_due(entry) : INT64_MAX;
 }

@@ -17,7 +17,8 @@ typedef struct fake {
 	char ordered[64]; /* by the last inference/up */
 	char args[256];
 	int health;
-	int ups, stops, chats;
+	int bad_healths; /* answers of 503 that come first */
+	int ups, stops, chats, healths;
 	bool up_fails, garbage;
 	int chat_status;        /* 0: stream; else refuse with it */
 	gh__http_request *held; /* a chat that waits for fake_release() */
@@ -55,7 +56,9 @@ static void on_health(gh__http_request *request, void *userdata)
 	int status;
 
 	pthread_mutex_lock(&f->lock);
-	status = f->health;
+	f->healths++;
+	status = f->bad_healths > 0 ? 503 : f->health;
+	f->bad_healths -= f->bad_healths > 0;
 	pthread_mutex_unlock(&f->lock);
 	gh__http_respond(request, status, NULL, "", 0);
 }
@@ -470,6 +473,74 @@ START_TEST(failures_are_told_and_mended)
 }
 END_TEST
 
+static void set_number(fake *f, int *to, int value)
+{
+	pthread_mutex_lock(&f->lock);
+	*to = value;
+	pthread_mutex_unlock(&f->lock);
+}
+
+/* A node that serves stays in service when one look goes wrong. */
+START_TEST(one_bad_look_is_forgiven)
+{
+	char since[256], now[256];
+	int healths;
+	fake f;
+
+	fake_start(&f, 0);
+	add("n", &f, 5, "m");
+	await_state("n", "loaded_model", "m");
+	state_of("n", "status_timestamp", since);
+	/* An inference that fails brings a look at once, and that one fails too. */
+	set_number(&f, &f.chat_status, 503);
+	set_number(&f, &f.bad_healths, 1);
+	healths = fake_count(&f, &f.healths);
+	expect(public_port, "POST", "/v1/chat/completions", "application/json", "{}", 503,
+	       "refused here");
+	while (fake_count(&f, &f.healths) < healths + 2)
+		gh__sleep(GH__MILLISECOND);
+	await_state("n", "loaded_model", "m");
+	state_of("n", "status_timestamp", now);
+	ck_assert_str_eq(since, now);
+	/* Two in a row are too much; then it comes back, without having been started anew. */
+	set_number(&f, &f.bad_healths, 1000);
+	expect(public_port, "POST", "/v1/chat/completions", "application/json", "{}", 503,
+	       "refused here");
+	await_state("n", "failure_reason", "not ready: /health answers 503");
+	await_state("n", "current_status", "FAILED");
+	set_number(&f, &f.bad_healths, 0);
+	await_state("n", "current_status", "INFERENCE");
+	ck_assert_int_eq(fake_count(&f, &f.ups), 1);
+	fake_stop(&f);
+}
+END_TEST
+
+/* At its new address a node serves nothing until it has been seen to. */
+START_TEST(a_node_moves)
+{
+	fake old, new;
+
+	fake_start(&old, 0);
+	fake_start(&new, 0);
+	new.up_fails = true;
+	add("n", &old, 5, "m");
+	await_state("n", "loaded_model", "m");
+	add("n", &new, 5, "m");
+	expect(public_port, "POST", "/v1/chat/completions", "application/json", "{}", 500,
+	       "{\"error\":\"no nodes available for inference\"}\n");
+	ck_assert_int_eq(fake_count(&new, &new.chats), 0);
+	pthread_mutex_lock(&new.lock);
+	new.up_fails = false;
+	pthread_mutex_unlock(&new.lock);
+	await_state("n", "loaded_model", "m");
+	expect(public_port, "POST", "/v1/chat/completions", "application/json", "{}", 200,
+	       "data: one\n\ndata: two\n\n");
+	ck_assert_int_eq(fake_count(&new, &new.chats), 1);
+	fake_stop(&old);
+	fake_stop(&new);
+}
+END_TEST
+
 /* ---- clients' requests ---- */
 
 static void expect_chat(const char *answer)
@@ -664,6 +735,8 @@ int main(void)
 	tcase_add_test(tcase, admin_batch);
 	tcase_add_test(tcase, node_is_brought_to_its_model);
 	tcase_add_test(tcase, failures_are_told_and_mended);
+	tcase_add_test(tcase, one_bad_look_is_forgiven);
+	tcase_add_test(tcase, a_node_moves);
 	tcase_add_test(tcase, chat_goes_through);
 	tcase_add_test(tcase, another_node_is_tried_while_nothing_was_sent);
 	tcase_add_test(tcase, streams_count_to_their_end);
