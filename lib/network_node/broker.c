@@ -78,7 +78,21 @@ static void append(gh__broker *broker, gh__entry *entry)
 typedef struct ticket {
 	gh__entry *entry;
 	gh__ask *ask;
+	unsigned moves; /* of the entry, then */
 } ticket;
+
+/* Takes body. */
+static void put_answer(gh__ask *ask, const gh__http_answer *answer, char *body, gh_status status,
+		       const gh_error *error)
+{
+	ask->under_way = false;
+	ask->status = status == GH_OK ? answer->status : 0;
+	ask->refused = answer->refused;
+	ask->body = body;
+	if (status != GH_OK)
+		snprintf(ask->problem, sizeof ask->problem, "%s", error->text);
+	ask->done = true;
+}
 
 static void on_answer(const gh__http_answer *answer, gh_status status, const gh_error *error,
 		      void *userdata)
@@ -88,13 +102,10 @@ static void on_answer(const gh__http_answer *answer, gh_status status, const gh_
 	char *body = answer->body ? gh__strndup(answer->body, answer->len) : NULL;
 
 	pthread_mutex_lock(&broker->lock);
-	t->ask->under_way = false;
-	t->ask->status = status == GH_OK ? answer->status : 0;
-	t->ask->refused = answer->refused;
-	t->ask->body = body;
-	if (status != GH_OK)
-		snprintf(t->ask->problem, sizeof t->ask->problem, "%s", error->text);
-	t->ask->done = true;
+	if (t->moves == t->entry->moves)
+		put_answer(t->ask, answer, body, status, error);
+	else
+		gh__free(body);
 	tell(broker);
 	entry_release(t->entry);
 	pthread_mutex_unlock(&broker->lock);
@@ -148,6 +159,7 @@ static void collect(gh__entry *entry, gh__ask *ask, wanted *list, size_t *count)
 		return;
 	w->ticket->entry = entry;
 	w->ticket->ask = ask;
+	w->ticket->moves = entry->moves;
 	w->status = gh__driver_request(entry, ask, &w->request, &w->error);
 	ask->under_way = true;
 	entry->references++;
@@ -282,10 +294,14 @@ static bool same_place(const gh_node *a, const gh_node *b)
 	       strcmp(a->poc_segment, b->poc_segment) == 0 && strcmp(a->base_url, b->base_url) == 0;
 }
 
-/* What is known is known of another place: nothing of it is served here before it has been seen. */
+/* What is known, and what is under way, is of another place: the node serves nothing at this one
+ * before it has been seen there. */
 static void move(gh__entry *entry)
 {
-	entry->turns++;
+	entry->moves++;
+	ask_done(&entry->look);
+	ask_done(&entry->order);
+	entry->look = entry->order = (gh__ask){ 0 };
 	gh__free(entry->loaded_model);
 	gh__free(entry->ordered);
 	entry->loaded_model = entry->ordered = NULL;

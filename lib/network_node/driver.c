@@ -500,7 +500,7 @@ static void read_look(gh__entry *entry, int64_t now)
 {
 	bool over;
 
-	if (entry->look_began_at != entry->turns) {
+	if (entry->look_began_at != entry->orders_done) {
 		want(&entry->look, GH__ASK_NONE);
 		entry->next_look = now;
 		return;
@@ -529,7 +529,7 @@ static int64_t look_due(const gh__entry *entry)
 int64_t gh__driver_step(gh__entry *entry, int64_t now)
 {
 	if (entry->order.done) {
-		entry->turns++;
+		entry->orders_done++;
 		if (entry->order.kind == GH__ASK_STOP)
 			read_stop(entry, now);
 		else
@@ -541,7 +541,7 @@ int64_t gh__driver_step(gh__entry *entry, int64_t now)
 		want(&entry->look, GH__ASK_STATE);
 		entry->look_wanted = false;
 		entry->look_began = now;
-		entry->look_began_at = entry->turns;
+		entry->look_began_at = entry->orders_done;
 	}
 	return entry->look.kind == GH__ASK_NONE ? look_due(entry) : INT64_MAX;
 }

@@ -54,24 +54,24 @@ typedef struct gh__entry {
 	char *loaded_model; /* ready to serve; NULL = none */
 
 	/* what the driver knows and does */
-	gh__ask look;            /* GH__ASK_STATE, _HEALTH, _MODELS */
-	gh__ask order;           /* GH__ASK_STOP, _UP */
-	gh__node_status seen;    /* by the last look at /state */
-	bool seen_healthy;       /* /health and /v1/models are well */
-	const char *unready;     /* else which of them is not, */
-	int unready_status;      /* and what it answers; 0 = nothing */
-	char *seen_model;        /* what /state or /v1/models names */
-	char *seen_args;         /* JSON of additional_args, when /state tells them */
-	char *ordered;           /* JSON [model, args] of our last successful or running order */
-	unsigned turns;          /* orders that ended, and moves to another address: a look that
-				  * began before the last of them is out of date */
-	unsigned look_began_at;  /* turns then */
-	int failed_looks;        /* in a row */
-	int64_t look_began;      /* base's clock; the last one */
-	bool look_wanted;        /* there are news: do not wait for next_look */
-	int failed_orders;       /* in a row */
-	int64_t next_look;       /* base's clock */
-	int64_t retry_at;        /* no order before */
+	gh__ask look;           /* GH__ASK_STATE, _HEALTH, _MODELS */
+	gh__ask order;          /* GH__ASK_STOP, _UP */
+	gh__node_status seen;   /* by the last look at /state */
+	bool seen_healthy;      /* /health and /v1/models are well */
+	const char *unready;    /* else which of them is not, */
+	int unready_status;     /* and what it answers; 0 = nothing */
+	char *seen_model;       /* what /state or /v1/models names */
+	char *seen_args;        /* JSON of additional_args, when /state tells them */
+	char *ordered;          /* JSON [model, args] of our last successful or running order */
+	unsigned moves;         /* to another address; what was asked at the last one is nobody's */
+	unsigned orders_done;   /* counts; a look that began before the last is out of date */
+	unsigned look_began_at; /* orders_done then */
+	int failed_looks;       /* in a row */
+	int64_t look_began;     /* base's clock; the last one */
+	bool look_wanted;       /* there are news: do not wait for next_look */
+	int failed_orders;      /* in a row */
+	int64_t next_look;      /* base's clock */
+	int64_t retry_at;       /* no order before */
 	int64_t unhealthy_since; /* 0 = healthy or not serving */
 } gh__entry;
 

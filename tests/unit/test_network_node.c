@@ -19,7 +19,7 @@ typedef struct fake {
 	int health;
 	int bad_healths; /* answers of 503 that come first */
 	int ups, stops, chats, healths;
-	bool up_fails, garbage;
+	bool up_fails, up_hangs, garbage;
 	int chat_status;        /* 0: stream; else refuse with it */
 	gh__http_request *held; /* a chat that waits for fake_release() */
 	bool hold;
@@ -92,7 +92,7 @@ static void on_up(gh__http_request *request, void *userdata)
 	const char *text = gh__http_body(request, &len);
 	json_t *body = json_loadb(text, len, 0, NULL);
 	char *args = json_dumps(json_object_get(body, "additional_args"), JSON_COMPACT);
-	bool fails;
+	bool fails, hangs;
 
 	pthread_mutex_lock(&f->lock);
 	f->ups++;
@@ -100,7 +100,10 @@ static void on_up(gh__http_request *request, void *userdata)
 	set(f->args, args, sizeof f->args);
 	ck_assert_str_eq(json_string_value(json_object_get(body, "dtype")), "float16");
 	fails = f->up_fails;
-	if (!fails) {
+	hangs = f->up_hangs;
+	if (hangs) {
+		f->held = request;
+	} else if (!fails) {
 		set(f->state, "INFERENCE", sizeof f->state);
 		set(f->model, f->ordered, sizeof f->model);
 		f->health = 200;
@@ -108,6 +111,8 @@ static void on_up(gh__http_request *request, void *userdata)
 	pthread_mutex_unlock(&f->lock);
 	free(args);
 	json_decref(body);
+	if (hangs)
+		return;
 	if (fails)
 		gh__http_respond_json(request, 200,
 				      json_pack("{s:s, s:s}", "status", "ERROR", "message",
@@ -541,6 +546,34 @@ START_TEST(a_node_moves)
 }
 END_TEST
 
+/* Nor does it wait there for what was asked at the old one. */
+START_TEST(a_node_moves_while_it_loads)
+{
+	fake old, new;
+
+	fake_start(&old, 0);
+	fake_start(&new, 0);
+	old.up_hangs = true;
+	add("n", &old, 5, "m");
+	while (fake_count(&old, &old.ups) == 0)
+		gh__sleep(GH__MILLISECOND);
+	set(new.state, "INFERENCE", sizeof new.state);
+	set(new.model, "m", sizeof new.model);
+	new.health = 200;
+	add("n", &new, 5, "m");
+	await_state("n", "loaded_model", "m");
+	expect(public_port, "POST", "/v1/chat/completions", "application/json", "{}", 200,
+	       "data: one\n\ndata: two\n\n");
+	gh__http_fail(take_held(&old), 500, "no");
+	add("n", &new, 6, "m");
+	await_state("n", "loaded_model", "m");
+	await_state("n", "failure_reason", "");
+	ck_assert_int_eq(fake_count(&new, &new.stops) + fake_count(&new, &new.ups), 0);
+	fake_stop(&old);
+	fake_stop(&new);
+}
+END_TEST
+
 /* ---- clients' requests ---- */
 
 static void expect_chat(const char *answer)
@@ -737,6 +770,7 @@ int main(void)
 	tcase_add_test(tcase, failures_are_told_and_mended);
 	tcase_add_test(tcase, one_bad_look_is_forgiven);
 	tcase_add_test(tcase, a_node_moves);
+	tcase_add_test(tcase, a_node_moves_while_it_loads);
 	tcase_add_test(tcase, chat_goes_through);
 	tcase_add_test(tcase, another_node_is_tried_while_nothing_was_sent);
 	tcase_add_test(tcase, streams_count_to_their_end);
