@@ -351,15 +351,10 @@ static void pass_turn(work *w)
 	pthread_mutex_unlock(&w->mutex);
 }
 
-static void run(void *arg)
+static void run_batches(work *w, segment *segments, unsigned char *slots)
 {
-	work *w = arg;
-	segment *segments = gh__malloc(w->batch * sizeof *segments);
-	unsigned char *slots = gh__malloc((size_t)w->batch * w->length * w->slot_size);
 	uint64_t batch;
 
-	if (!segments || !slots)
-		finish(w, GH_ENOMEM);
 	while (take(w, &batch)) {
 		uint32_t count;
 		uint64_t first = batch_range(w, batch, &count);
@@ -376,6 +371,18 @@ static void run(void *arg)
 			pass_turn(w);
 		place_batch(w, segments, count, slots);
 	}
+}
+
+static void run(void *arg)
+{
+	work *w = arg;
+	segment *segments = gh__malloc(w->batch * sizeof *segments);
+	unsigned char *slots = gh__malloc((size_t)w->batch * w->length * w->slot_size);
+
+	if (segments && slots)
+		run_batches(w, segments, slots);
+	else
+		finish(w, GH_ENOMEM);
 	gh__free(slots);
 	gh__free(segments);
 }

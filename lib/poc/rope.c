@@ -20,7 +20,8 @@ static float rescale(float frequency)
 
 static float frequency_of(int64_t pair, const gh__poc_params *params)
 {
-	float exponent = (float)(2 * pair) / (float)(params->dim / params->n_heads);
+	int64_t head_dim = params->dim / params->n_heads;
+	float exponent = (float)(2 * pair) / (float)head_dim;
 	float power = (float)pow(params->rope_theta, (double)exponent);
 	float frequency = 1.0F / power;
 

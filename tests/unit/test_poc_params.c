@@ -172,7 +172,7 @@ START_TEST(test_slices)
 	enum { POOL = 100, SIZE_MAX_TRIED = 350 };
 	uint16_t pool[POOL], out[SIZE_MAX_TRIED + 1];
 
-	for (uint16_t i = 0; i < POOL; i++)
+	for (size_t i = 0; i < POOL; i++)
 		pool[i] = (uint16_t)(i + 1000);
 	for (uint64_t size = 1; size <= SIZE_MAX_TRIED; size += 7) {
 		gh__poc_tensor tensor = { .name = "some.weight", .size = size };
