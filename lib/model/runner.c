@@ -48,7 +48,7 @@ static void run_rank(rank_thread *w, const gh__job *job)
 	w->error = (gh_error)GH_ERROR_INIT;
 	w->status = gh__forward(rank, job, &w->error);
 	/* Each rank that is woken by this fails too, and wakes its own neighbours. */
-	if (w->status != GH_OK) {
+	if (w->status != GH_OK && w->runner->ranks > 1) {
 		gh__comm_abort(rank->stage);
 		gh__comm_abort(rank->line);
 	}
@@ -117,7 +117,8 @@ static gh_status run_job(runner *r, const gh__job *job, gh_error *error)
 		pthread_mutex_unlock(&r->mutex);
 	}
 	status = verdict(r, error);
-	r->lost = status != GH_OK;
+	/* A rank alone that was interrupted holds nothing that the next step does not write anew. */
+	r->lost = status != GH_OK && (r->ranks > 1 || status != GH_ECANCELLED);
 	return status;
 }
 
@@ -273,6 +274,18 @@ gh_status gh__runner_logits(gh__runner *gh_runner, const gh__step *step, const v
 	if (status == GH_OK && (input != NULL) != (r->model->desc.arch->input == GH__INPUT_ROWS))
 		status = gh__fail(error, GH_EINVAL, "step: the input is not what the model takes");
 	return status == GH_OK ? run_job(r, &job, error) : status;
+}
+
+void gh__runner_interrupt(gh__runner *gh_runner, bool interrupted)
+{
+	runner *r = gh_runner->self;
+
+	for (int i = 0; i < r->ranks; i++) {
+		gh__device *run = r->rank[i].device, *hold = r->model->rank[i].device;
+
+		run->table->interrupt(run->self, interrupted);
+		hold->table->interrupt(hold->self, interrupted);
+	}
 }
 
 static void runner_info(const void *self, gh__runner_info *out)
@@ -512,6 +525,26 @@ static gh_status runner_start(runner *r, gh_error *error)
 			continue;
 		status = gh__thread_start(&w->thread, "gh-rank", work, w, error);
 		w->started = status == GH_OK;
+	}
+	return status;
+}
+
+gh_status gh__model_runner_measure(int64_t *out, gh_model *model, const gh__runner_options *options,
+				   gh_error *error)
+{
+	runner r = { .model = model };
+	gh_status status = check_options(&r.limits, model, options, error);
+
+	*out = 0;
+	for (int i = 0; i < model->ranks && status == GH_OK; i++) {
+		gh__rank rank = { 0 };
+
+		status = rank_prepare(&rank, &r, i, error);
+		if (status == GH_OK) {
+			gh__rank_lay_out(&rank);
+			*out = (int64_t)rank.memory.used > *out ? (int64_t)rank.memory.used : *out;
+		}
+		rank_free(&rank);
 	}
 	return status;
 }

@@ -58,6 +58,15 @@ typedef struct gh__runner_options {
 gh_status gh__runner_logits(gh__runner *runner, const gh__step *step, const void *input,
 			    void *logits, gh_error *error);
 
+/* From any thread: the step that is under way ends with GH_ECANCELLED within milliseconds, and so does
+ * every other until it is taken back. For gh__model_runner()'s only. A runner of several ranks is lost
+ * by that. */
+void gh__runner_interrupt(gh__runner *runner, bool interrupted);
+
+/* Bytes that activations and workspace of a runner take on the rank that needs most. */
+gh_status gh__model_runner_measure(int64_t *out, gh_model *model, const gh__runner_options *options,
+				   gh_error *error);
+
 /* KV cache, activations and workspace of a model, allocated here and once. Borrows the model. The
  * plan is logged as a table; what does not fit is GH_ENOMEM with the bytes and the option that
  * would help. out->self is freed by out->table->free. */

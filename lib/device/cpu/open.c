@@ -120,6 +120,21 @@ static size_t cpu_packed_size(void *self, const gh__kernel *kernel)
 						  : 0;
 }
 
+/* What was interrupted has not been done. */
+static gh_status verdict(const gh__cpu *cpu, gh_status status, gh_error *error)
+{
+	if (status == GH_OK && gh__pool_interrupted(cpu->pool))
+		return gh__fail(error, GH_ECANCELLED, "the device was interrupted");
+	return status;
+}
+
+static void cpu_interrupt(void *self, bool interrupted)
+{
+	const gh__cpu *cpu = self;
+
+	gh__pool_interrupt(cpu->pool, interrupted);
+}
+
 static gh_status cpu_pack(void *self, const gh__kernel *kernel, void *dst, const void *src,
 			  int64_t row, int64_t rows, gh_error *error)
 {
@@ -131,7 +146,7 @@ static gh_status cpu_pack(void *self, const gh__kernel *kernel, void *dst, const
 	if (row < 0 || rows < 0 || row > desc->n || rows > desc->n - row)
 		return gh__fail(error, GH_EINVAL, "rows: %lld from %lld are not among %lld",
 				(long long)rows, (long long)row, (long long)desc->n);
-	return gh__linear_pack(self, desc, dst, src, row, rows, error);
+	return verdict(self, gh__linear_pack(self, desc, dst, src, row, rows, error), error);
 }
 
 static gh_status cpu_run(void *self, const gh__kernel *kernel, const gh__op_args *args,
@@ -144,30 +159,32 @@ static gh_status cpu_run(void *self, const gh__kernel *kernel, const gh__op_args
 	switch (desc->kind) {
 	case GH__OP_EMBED:
 		gh__cpu_embed(cpu, &desc->embed, &args->embed);
-		return GH_OK;
+		break;
 	case GH__OP_NORM:
 		cpu->twin->norm(cpu, &desc->norm, &args->norm);
-		return GH_OK;
+		break;
 	case GH__OP_LINEAR:
 		cpu->twin->linear(cpu, &desc->linear, &args->linear);
-		return GH_OK;
+		break;
 	case GH__OP_ROPE:
 		cpu->twin->rope(cpu, &desc->rope, &args->rope);
-		return GH_OK;
+		break;
 	case GH__OP_ATTENTION:
 		cpu->twin->attention(cpu, &desc->attention, &args->attention);
-		return GH_OK;
+		break;
 	case GH__OP_GLU:
 		cpu->twin->glu(cpu, &desc->glu, &args->glu);
-		return GH_OK;
+		break;
 	case GH__OP_SELECT:
 		gh__cpu_select(cpu, &desc->select, &args->select);
-		return GH_OK;
+		break;
 	case GH__OP_SAMPLE:
 		cpu->twin->sample(cpu, &desc->sample, &args->sample);
-		return GH_OK;
+		break;
+	default:
+		return gh__fail(error, GH_EBUG, "operation: %d is unknown", (int)desc->kind);
 	}
-	return gh__fail(error, GH_EBUG, "operation: %d is unknown", (int)desc->kind);
+	return verdict(cpu, GH_OK, error);
 }
 
 static void cpu_close(void *self)
@@ -194,6 +211,7 @@ static const gh__device_table cpu_table = {
 	.packed_size = cpu_packed_size,
 	.pack = cpu_pack,
 	.run = cpu_run,
+	.interrupt = cpu_interrupt,
 };
 
 gh_status gh__cpu_open(gh__device *out, const gh_device_options *options, gh_error *error)

@@ -38,6 +38,7 @@ struct gh__pool {
 	atomic_int sleepers;
 	atomic_bool caller_sleeps;
 	atomic_bool closing;
+	atomic_bool interrupted;
 
 	pthread_mutex_t mutex;
 	pthread_cond_t wake; /* helpers: another round, or closing */
@@ -85,7 +86,8 @@ static void work(gh__pool *pool, int thread)
 	int64_t task;
 
 	while ((task = atomic_fetch_add(&pool->next, 1)) < pool->count)
-		pool->fn(pool->arg, task, thread);
+		if (!gh__pool_interrupted(pool))
+			pool->fn(pool->arg, task, thread);
 }
 
 /* Wait until the round is another one than `seen`; false: the pool is closing. */
@@ -188,10 +190,20 @@ int gh__pool_threads(const gh__pool *pool)
 	return pool->threads;
 }
 
+void gh__pool_interrupt(gh__pool *pool, bool interrupted)
+{
+	atomic_store_explicit(&pool->interrupted, interrupted, memory_order_relaxed);
+}
+
+bool gh__pool_interrupted(const gh__pool *pool)
+{
+	return atomic_load_explicit(&pool->interrupted, memory_order_relaxed);
+}
+
 void gh__pool_run(gh__pool *pool, gh__pool_fn *fn, void *arg, int64_t count)
 {
 	if (pool->threads == 1 || count <= 1) {
-		for (int64_t task = 0; task < count; task++)
+		for (int64_t task = 0; task < count && !gh__pool_interrupted(pool); task++)
 			fn(arg, task, 0);
 		return;
 	}

@@ -1,6 +1,8 @@
 #ifndef GH_DEVICE_CPU_POOL_H
 #define GH_DEVICE_CPU_POOL_H
 
+#include <stdbool.h>
+
 #include <gonkahost/base.h>
 
 /*
@@ -17,6 +19,10 @@ typedef void gh__pool_fn(void *arg, int64_t task, int thread);
 gh_status gh__pool_create(gh__pool **out, int threads, gh_error *error);
 void gh__pool_free(gh__pool *pool);
 int gh__pool_threads(const gh__pool *pool);
+
+/* While interrupted, tasks that have not begun are passed over. Any thread. */
+void gh__pool_interrupt(gh__pool *pool, bool interrupted);
+bool gh__pool_interrupted(const gh__pool *pool);
 
 /* Returns when all tasks are done. Waits only for helpers that took part: one that the system keeps
  * from running costs nothing. */
