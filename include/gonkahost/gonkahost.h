@@ -9,6 +9,7 @@
 #include <gonkahost/text.h>
 #include <gonkahost/device.h>
 #include <gonkahost/parallel.h>
+#include <gonkahost/poc.h>
 #include <gonkahost/model.h>
 #include <gonkahost/engine.h>
 #include <gonkahost/registry.h>

@@ -65,6 +65,9 @@ gh_status gh__model_desc_read(gh__model_desc *out, const char *folder, const cha
 /* Weights of the whole model. */
 int64_t gh__model_parameters(const gh__model_desc *desc);
 
+/* Of a pair of a head's elements: its angle grows by so much from a position to the next. */
+float gh__rope_frequency(const gh__model_desc *desc, int pair);
+
 /* [positions, head_dim] f32: head_dim / 2 cosines, then as many sines; caller frees (gh__free). */
 float *gh__rope_table(const gh__model_desc *desc, int64_t positions);
 

@@ -43,7 +43,7 @@ static float yarn_frequency(float f, int pair, const gh__model_desc *desc)
 	return (float)((double)f / s->factor * ramp + (double)f * (1.0 - ramp));
 }
 
-static float frequency(const gh__model_desc *desc, int pair)
+float gh__rope_frequency(const gh__model_desc *desc, int pair)
 {
 	const gh__rope_scaling *s = &desc->rope_scaling;
 	float exponent = (float)(2 * pair) / (float)desc->shape.head_dim;
@@ -74,7 +74,7 @@ float *gh__rope_table(const gh__model_desc *desc, int64_t positions)
 	if (s->kind == GH__ROPE_YARN && s->factor > 1.0)
 		amplitude = (float)(0.1 * log(s->factor) + 1.0);
 	for (int i = 0; i < d / 2; i++) {
-		float f = frequency(desc, i);
+		float f = gh__rope_frequency(desc, i);
 
 		/* The angle is rounded to f32: that, too, is part of the model. */
 		for (int64_t p = 0; p < positions; p++) {

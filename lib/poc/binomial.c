@@ -59,10 +59,10 @@ double gh__poc_binomial_tail(uint64_t k, uint64_t n, double p)
 	return fmin(sum_up(k, n, p), 1.0);
 }
 
-gh_status gh__poc_verdict_of(gh__poc_verdict *out, const double *claimed, const double *computed,
-			     size_t count, double r_target, double fraud_threshold, gh_error *error)
+gh_status gh_poc_judge(gh_poc_verdict *out, const double *claimed, const double *computed,
+		       size_t count, double r_target, double fraud_threshold, gh_error *error)
 {
-	gh__poc_verdict verdict = { 0 };
+	gh_poc_verdict verdict = { 0 };
 
 	if (isnan(r_target))
 		return gh__fail(error, GH_EINVAL, "r_target: not a number");

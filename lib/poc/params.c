@@ -1,10 +1,13 @@
 #include "poc/params.h"
 
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "base/error.h"
+#include "json/json.h"
 #include "poc/tensors.h"
 
 /* Least pool, and its share of the total. */
@@ -13,18 +16,18 @@
 
 static const struct {
 	const char *name;
-	gh__poc_params params;
+	gh_poc_params params;
 } sets[] = {
-	/*            dim layers heads  kv vocab   ffn  multiple  eps   theta  scaled seq_len */
-	{ "mainnet", { 1792, 64, 64, 64, 8196, 10.0, 8192, 1e-5, 10000.0, false, 256 } },
-	{ "testnet", { 1024, 32, 32, 32, 8196, 10.0, 2048, 1e-5, 10000.0, false, 128 } },
-	{ "devtest", { 512, 16, 16, 16, 8192, 1.3, 1024, 1e-5, 500000.0, true, 4 } },
-	{ "inttest", { 128, 16, 16, 16, 128, 16.0, 1024, 1e-5, 500000.0, false, 4 } },
-	{ "default-py", { 2048, 16, 16, 16, 8192, 1.3, 1024, 1e-5, 500000.0, false, 16 } },
-	{ "default-api", { 512, 64, 128, 128, 8192, 16.0, 1024, 1e-5, 500000.0, true, 4 } },
+	/*            dim layers heads  kv vocab   ffn  multiple  eps   theta  scaled   seq_len */
+	{ "mainnet", { 1792, 64, 64, 64, 8196, 10.0, 8192, 1e-5, 10000.0, 0, 0, 256 } },
+	{ "testnet", { 1024, 32, 32, 32, 8196, 10.0, 2048, 1e-5, 10000.0, 0, 0, 128 } },
+	{ "devtest", { 512, 16, 16, 16, 8192, 1.3, 1024, 1e-5, 500000.0, 1, 0, 4 } },
+	{ "inttest", { 128, 16, 16, 16, 128, 16.0, 1024, 1e-5, 500000.0, 0, 0, 4 } },
+	{ "default-py", { 2048, 16, 16, 16, 8192, 1.3, 1024, 1e-5, 500000.0, 0, 0, 16 } },
+	{ "default-api", { 512, 64, 128, 128, 8192, 16.0, 1024, 1e-5, 500000.0, 1, 0, 4 } },
 };
 
-gh_status gh__poc_params_named(gh__poc_params *out, const char *name, gh_error *error)
+gh_status gh_poc_params_named(gh_poc_params *out, const char *name, gh_error *error)
 {
 	for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
 		if (strcmp(sets[i].name, name) == 0) {
@@ -41,6 +44,51 @@ gh_status gh__poc_params_named(gh__poc_params *out, const char *name, gh_error *
 const char *gh__poc_params_name(size_t index)
 {
 	return index < sizeof sets / sizeof sets[0] ? sets[index].name : NULL;
+}
+
+/* The fields as JSON names them. */
+static const struct {
+	const char *name;
+	size_t offset;
+	bool real;
+} fields[] = {
+	{ "dim", offsetof(gh_poc_params, dim), false },
+	{ "n_layers", offsetof(gh_poc_params, n_layers), false },
+	{ "n_heads", offsetof(gh_poc_params, n_heads), false },
+	{ "n_kv_heads", offsetof(gh_poc_params, n_kv_heads), false },
+	{ "vocab_size", offsetof(gh_poc_params, vocab_size), false },
+	{ "ffn_dim_multiplier", offsetof(gh_poc_params, ffn_dim_multiplier), true },
+	{ "multiple_of", offsetof(gh_poc_params, multiple_of), false },
+	{ "norm_eps", offsetof(gh_poc_params, norm_eps), true },
+	{ "rope_theta", offsetof(gh_poc_params, rope_theta), true },
+	{ "seq_len", offsetof(gh_poc_params, seq_len), false },
+};
+
+gh_status gh_poc_params_parse(gh_poc_params *out, const char *text, size_t len, gh_error *error)
+{
+	json_t *tree = gh__json_parse(text, len, true, error);
+	gh__json_reader r;
+	bool scaled;
+	gh_status status = tree ? gh_poc_params_named(out, "default-py", error) : GH_EFORMAT;
+
+	if (status != GH_OK) {
+		json_decref(tree);
+		return status;
+	}
+	gh__json_root(&r, tree, "params", error);
+	for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+		void *to = (char *)out + fields[i].offset;
+
+		if (fields[i].real)
+			gh__json_real(&r, fields[i].name, -DBL_MAX, DBL_MAX, to);
+		else
+			gh__json_int(&r, fields[i].name, INT64_MIN, INT64_MAX, to);
+	}
+	if (gh__json_bool(&r, "use_scaled_rope", &scaled))
+		out->use_scaled_rope = scaled;
+	status = gh__json_reader_status(&r);
+	json_decref(tree);
+	return status;
 }
 
 static gh_status check_int(const char *name, int64_t value, int64_t least, int64_t most,
@@ -72,7 +120,7 @@ static gh_status check_divides(const char *name, int64_t value, const char *whol
 	return GH_OK;
 }
 
-static gh_status check_fields(const gh__poc_params *p, gh_error *error)
+static gh_status check_fields(const gh_poc_params *p, gh_error *error)
 {
 	gh_status status = check_int("dim", p->dim, 2, GH__POC_DIM_MAX, error);
 
@@ -107,7 +155,7 @@ static gh_status check_fields(const gh__poc_params *p, gh_error *error)
 	return status;
 }
 
-static gh_status derive_hidden(int64_t *out, const gh__poc_params *p, gh_error *error)
+static gh_status derive_hidden(int64_t *out, const gh_poc_params *p, gh_error *error)
 {
 	double wide = trunc((double)(2 * (4 * p->dim)) / 3);
 	double wanted = trunc(p->ffn_dim_multiplier * wide);
@@ -128,7 +176,7 @@ static gh_status derive_hidden(int64_t *out, const gh__poc_params *p, gh_error *
 	return GH_OK;
 }
 
-gh_status gh__poc_shape_of(gh__poc_shape *out, const gh__poc_params *params, gh_error *error)
+gh_status gh__poc_shape_of(gh__poc_shape *out, const gh_poc_params *params, gh_error *error)
 {
 	gh__poc_shape s = { 0 };
 	gh_status status = check_fields(params, error);

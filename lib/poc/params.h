@@ -2,26 +2,12 @@
 #define GH_POC_PARAMS_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
-#include <gonkahost/base.h>
+#include <gonkahost/poc.h>
 
 /*
- * The parameters of a round's network, as a request brings them, and the sizes that follow.
+ * What follows from the parameters of a round's network.
  */
-typedef struct gh__poc_params {
-	int64_t dim;
-	int64_t n_layers;
-	int64_t n_heads;
-	int64_t n_kv_heads;
-	int64_t vocab_size;
-	double ffn_dim_multiplier;
-	int64_t multiple_of;
-	double norm_eps;
-	double rope_theta;
-	bool use_scaled_rope;
-	int64_t seq_len;
-} gh__poc_params;
 
 /* Far above any network there is, and such that no size derived from them overflows: a total stays
  * below 2^53 and a product of two is far from 2^63. */
@@ -44,14 +30,10 @@ typedef struct gh__poc_shape {
 	uint32_t tensor_count; /* see tensors.h */
 } gh__poc_shape;
 
-/* The sets with a name: mainnet, testnet, devtest, inttest, default-py (what a request without
- * parameters means) and default-api. GH_ENOENT: no such set. */
-gh_status gh__poc_params_named(gh__poc_params *out, const char *name, gh_error *error);
-
 /* Name of the index-th set; NULL behind the last. */
 const char *gh__poc_params_name(size_t index);
 
 /* Check every field and derive the sizes. GH_EINVAL names the field. */
-gh_status gh__poc_shape_of(gh__poc_shape *out, const gh__poc_params *params, gh_error *error);
+gh_status gh__poc_shape_of(gh__poc_shape *out, const gh_poc_params *params, gh_error *error);
 
 #endif

@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include <gonkahost/poc.h>
+
 #include "base/error.h"
 #include "crypto/digest.h"
 
@@ -129,8 +131,8 @@ gh_status gh__poc_name_hash(uint32_t *out, const char *block_hash, const char *n
 	return status;
 }
 
-gh_status gh__poc_nonce(uint64_t *out, uint64_t node_id, uint64_t node_count, uint64_t group,
-			uint64_t group_count, uint64_t index, gh_error *error)
+gh_status gh_poc_nonce(uint64_t *out, uint64_t node_id, uint64_t node_count, uint64_t group,
+		       uint64_t group_count, uint64_t index, gh_error *error)
 {
 	gh__u128 nonce;
 

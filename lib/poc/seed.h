@@ -34,12 +34,4 @@ gh_status gh__poc_seed_target(gh__pcg64 *out, const char *block_hash, gh_error *
 gh_status gh__poc_name_hash(uint32_t *out, const char *block_hash, const char *name,
 			    gh_error *error);
 
-/*
- * Which nonces a node tries: nodes and the groups of devices in them share the numbers without
- * overlap, and this is the index-th of one group. GH_EINVAL: the node is not one of node_count, or
- * the group not one of group_count; GH_ETOOBIG: a nonce beyond 2^63 - 1, which JSON cannot carry.
- */
-gh_status gh__poc_nonce(uint64_t *out, uint64_t node_id, uint64_t node_count, uint64_t group,
-			uint64_t group_count, uint64_t index, gh_error *error);
-
 #endif

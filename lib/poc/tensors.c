@@ -20,7 +20,7 @@ static const char *const part_names[] = {
 	[GH__POC_OUTPUT] = "output",
 };
 
-static int64_t rows_of(gh__poc_part part, const gh__poc_params *params, const gh__poc_shape *shape)
+static int64_t rows_of(gh__poc_part part, const gh_poc_params *params, const gh__poc_shape *shape)
 {
 	switch (part) {
 	case GH__POC_EMBEDDINGS:
@@ -37,7 +37,7 @@ static int64_t rows_of(gh__poc_part part, const gh__poc_params *params, const gh
 	}
 }
 
-void gh__poc_tensor_at(gh__poc_tensor *out, uint32_t index, const gh__poc_params *params,
+void gh__poc_tensor_at(gh__poc_tensor *out, uint32_t index, const gh_poc_params *params,
 		       const gh__poc_shape *shape)
 {
 	uint32_t norm = gh__poc_tensor_index(GH__POC_NORM, 0, params);

@@ -35,7 +35,7 @@ typedef struct gh__poc_tensor {
 
 /* Place in the order of all tensors; layer is passed over outside the layers. */
 static inline uint32_t gh__poc_tensor_index(gh__poc_part part, uint32_t layer,
-					    const gh__poc_params *params)
+					    const gh_poc_params *params)
 {
 	uint32_t behind = 1 + (uint32_t)params->n_layers * GH__POC_LAYER_PARTS;
 
@@ -47,7 +47,7 @@ static inline uint32_t gh__poc_tensor_index(gh__poc_part part, uint32_t layer,
 }
 
 /* index is below shape->tensor_count. */
-void gh__poc_tensor_at(gh__poc_tensor *out, uint32_t index, const gh__poc_params *params,
+void gh__poc_tensor_at(gh__poc_tensor *out, uint32_t index, const gh_poc_params *params,
 		       const gh__poc_shape *shape);
 
 /*

@@ -2,12 +2,14 @@
  * Sizes, places and bytes of the weights that proofs are made with, against those of the network's own
  * nodes. With the argument "long": the pool of the largest set instead, 1.8 GB.
  */
+#include "base/alloc.h"
+#include "device/narrow.h"
 #include "poc.h"
-#include "poc/rope.h"
+#include "poc/plan.h"
 #include "poc/seed.h"
 #include "poc/tensors.h"
 
-static void test_params(const char *name, const json_t *expected, const gh__poc_params *params)
+static void test_params(const char *name, const json_t *expected, const gh_poc_params *params)
 {
 	check(params->dim == (int64_t)integer(expected, "dim"), "%s: dim", name);
 	check(params->n_layers == (int64_t)integer(expected, "n_layers"), "%s: n_layers", name);
@@ -27,32 +29,40 @@ static void test_params(const char *name, const json_t *expected, const gh__poc_
 	check(params->seq_len == (int64_t)integer(expected, "seq_len"), "%s: seq_len", name);
 }
 
-static void test_rope(const json_t *expected, gh__poc_params params, const gh__poc_shape *shape)
+static void test_rope(const json_t *expected, gh_poc_params params, const gh__poc_shape *shape)
 {
 	size_t pairs = (size_t)shape->head_dim / 2;
 	size_t count = (size_t)(params.seq_len * shape->head_dim);
 	double *wide = allocate(pairs, sizeof *wide);
-	float *frequencies = allocate(pairs, sizeof *frequencies);
 	uint16_t *table = allocate(count, sizeof *table);
+	gh__model_desc desc;
+	float *positions;
 
-	gh__poc_rope_table(table, &params);
+	gh__poc_describe(&desc, &params, shape);
+	positions = gh__rope_table(&desc, params.seq_len);
+	if (!positions)
+		must(GH_ENOMEM, &(gh_error)GH_ERROR_INIT);
+	/* Cosines, then sines, of a position there; a cosine and a sine of each pair in the file. */
+	for (size_t i = 0; i < count; i++)
+		table[i] = gh__f32_to_f16(
+			positions[i - i % (2 * pairs) + i % 2 * pairs + i % (2 * pairs) / 2]);
+	gh__free(positions);
 	check_hash(expected, "sha256_rope_f16_table_seq_pair_cossin", table, count * sizeof *table);
 	for (int scaled = 1; scaled >= 0; scaled--) {
 		params.use_scaled_rope &= scaled != 0;
-		gh__poc_rope_frequencies(frequencies, &params);
+		gh__poc_describe(&desc, &params, shape);
 		for (size_t i = 0; i < pairs; i++)
-			wide[i] = (double)frequencies[i];
+			wide[i] = (double)gh__rope_frequency(&desc, (int)i);
 		check_reals(expected,
 			    scaled ? "rope_freqs_f32_as_f64_hex"
 				   : "rope_unscaled_freqs_f32_as_f64_hex",
 			    wide, pairs);
 	}
 	free(table);
-	free(frequencies);
 	free(wide);
 }
 
-static bool find_tensor(gh__poc_tensor *out, const char *name, const gh__poc_params *params,
+static bool find_tensor(gh__poc_tensor *out, const char *name, const gh_poc_params *params,
 			const gh__poc_shape *shape)
 {
 	for (uint32_t i = 0; i < shape->tensor_count; i++) {
@@ -63,8 +73,8 @@ static bool find_tensor(gh__poc_tensor *out, const char *name, const gh__poc_par
 	return false;
 }
 
-static void test_tensor(const json_t *expected, const char *block_hash,
-			const gh__poc_params *params, const gh__poc_shape *shape)
+static void test_tensor(const json_t *expected, const char *block_hash, const gh_poc_params *params,
+			const gh__poc_shape *shape)
 {
 	const char *name = text(expected, "name");
 	bool tiled = json_object_get(expected, "shift") != NULL;
@@ -92,11 +102,11 @@ static void test_tensor(const json_t *expected, const char *block_hash,
 static void test_shape(const char *name, const json_t *expected)
 {
 	const json_t *list = get(expected, "parameters");
-	gh__poc_params params;
+	gh_poc_params params;
 	gh__poc_shape shape;
 	gh_error error = GH_ERROR_INIT;
 
-	must(gh__poc_params_named(&params, name, &error), &error);
+	must(gh_poc_params_named(&params, name, &error), &error);
 	must(gh__poc_shape_of(&shape, &params, &error), &error);
 	test_params(name, get(expected, "params"), &params);
 	check(shape.head_dim == (int64_t)integer(expected, "head_dim"), "%s: head_dim", name);
@@ -110,7 +120,7 @@ static void test_shape(const char *name, const json_t *expected)
 
 /* One tensor, or all in order, as the elements that the pool gives it. */
 static void test_elements(const json_t *expected, const uint16_t *pool, const char *block_hash,
-			  const gh__poc_params *params, const gh__poc_shape *shape)
+			  const gh_poc_params *params, const gh__poc_shape *shape)
 {
 	const json_t *hashes = get(expected, "sha256_param_f16");
 	bool whole = json_object_get(expected, "sha256_all_params_in_order_f16") != NULL;
@@ -150,13 +160,13 @@ static void test_elements(const json_t *expected, const uint16_t *pool, const ch
 static void test_pool(const char *name, const json_t *expected)
 {
 	const char *block_hash = text(expected, "block_hash");
-	gh__poc_params params;
+	gh_poc_params params;
 	gh__poc_shape shape;
 	gh_error error = GH_ERROR_INIT;
 	gh__pcg64 rng;
 	uint16_t *pool;
 
-	must(gh__poc_params_named(&params, name, &error), &error);
+	must(gh_poc_params_named(&params, name, &error), &error);
 	must(gh__poc_shape_of(&shape, &params, &error), &error);
 	check(shape.pool_size == integer(expected, "pool_size"), "%s: pool_size", name);
 	must(gh__poc_seed_pool(&rng, block_hash, &error), &error);

@@ -133,14 +133,14 @@ START_TEST(test_least_fraud)
 
 	for (size_t i = 0; i < COUNT(least); i++)
 		for (size_t k = least[i].k - 1; k <= least[i].k; k++) {
-			gh__poc_verdict verdict;
+			gh_poc_verdict verdict;
 
 			for (size_t j = 0; j < least[i].n; j++) {
 				claimed[j] = 1.39;
 				computed[j] = j < k ? 1.5 : 1.39;
 			}
-			assert_ok(gh__poc_verdict_of(&verdict, claimed, computed, least[i].n, 1.4,
-						     1e-7, error));
+			assert_ok(gh_poc_judge(&verdict, claimed, computed, least[i].n, 1.4, 1e-7,
+					       error));
 			ck_assert_uint_eq(verdict.n_invalid, k);
 			ck_assert_int_eq(verdict.fraud_detected, k == least[i].k);
 		}
@@ -150,44 +150,44 @@ END_TEST
 START_TEST(test_verdicts)
 {
 	double claimed[3] = { 1.1, 1.2, 1.3 }, computed[3] = { 1.4, 1.4, 1.4 };
-	gh__poc_verdict verdict = { 77, 0.0, true };
+	gh_poc_verdict verdict = { 77, 0.0, true };
 
 	/* on the border is valid, and so is infinitely near; what is claimed plays no part */
 	computed[1] = -INFINITY;
-	assert_ok(gh__poc_verdict_of(&verdict, claimed, computed, 3, 1.4, 1e-7, error));
+	assert_ok(gh_poc_judge(&verdict, claimed, computed, 3, 1.4, 1e-7, error));
 	ck_assert_uint_eq(verdict.n_invalid, 0);
 	ck_assert(verdict.probability_honest == 1.0);
 	ck_assert(!verdict.fraud_detected);
 	computed[1] = nextafter(1.4, 2.0);
-	assert_ok(gh__poc_verdict_of(&verdict, claimed, computed, 3, 1.4, 1e-7, error));
+	assert_ok(gh_poc_judge(&verdict, claimed, computed, 3, 1.4, 1e-7, error));
 	ck_assert_uint_eq(verdict.n_invalid, 1);
 	ck_assert(!verdict.fraud_detected);
 	/* the threshold itself is no fraud */
-	assert_ok(gh__poc_verdict_of(&verdict, claimed, computed, 3, 1.4,
-				     verdict.probability_honest, error));
+	assert_ok(gh_poc_judge(&verdict, claimed, computed, 3, 1.4, verdict.probability_honest,
+			       error));
 	ck_assert(!verdict.fraud_detected);
-	assert_ok(gh__poc_verdict_of(&verdict, claimed, computed, 3, 1.4,
-				     nextafter(verdict.probability_honest, 1.0), error));
+	assert_ok(gh_poc_judge(&verdict, claimed, computed, 3, 1.4,
+			       nextafter(verdict.probability_honest, 1.0), error));
 	ck_assert(verdict.fraud_detected);
 	/* an empty batch is never fraud */
-	assert_ok(gh__poc_verdict_of(&verdict, NULL, NULL, 0, 1.4, 2.0, error));
+	assert_ok(gh_poc_judge(&verdict, NULL, NULL, 0, 1.4, 2.0, error));
 	ck_assert(verdict.probability_honest == 1.0);
 	ck_assert(!verdict.fraud_detected);
 
 	verdict.n_invalid = 77;
 	computed[2] = NAN;
 	assert_fails(GH_ENUMERIC, "computed distance 2",
-		     gh__poc_verdict_of(&verdict, claimed, computed, 3, 1.4, 1e-7, error));
+		     gh_poc_judge(&verdict, claimed, computed, 3, 1.4, 1e-7, error));
 	claimed[1] = 1.4;
 	assert_fails(GH_EINVAL, "dist[1]: 1.3999999999999999 is not below",
-		     gh__poc_verdict_of(&verdict, claimed, computed, 3, 1.4, 1e-7, error));
+		     gh_poc_judge(&verdict, claimed, computed, 3, 1.4, 1e-7, error));
 	claimed[1] = NAN;
 	assert_fails(GH_EINVAL, "dist[1]: nan",
-		     gh__poc_verdict_of(&verdict, claimed, computed, 3, 1.4, 1e-7, error));
+		     gh_poc_judge(&verdict, claimed, computed, 3, 1.4, 1e-7, error));
 	assert_fails(GH_EINVAL, "r_target",
-		     gh__poc_verdict_of(&verdict, claimed, computed, 3, NAN, 1e-7, error));
+		     gh_poc_judge(&verdict, claimed, computed, 3, NAN, 1e-7, error));
 	assert_fails(GH_EINVAL, "fraud_threshold",
-		     gh__poc_verdict_of(&verdict, claimed, computed, 3, 1.4, NAN, error));
+		     gh_poc_judge(&verdict, claimed, computed, 3, 1.4, NAN, error));
 	ck_assert_uint_eq(verdict.n_invalid, 77);
 }
 END_TEST

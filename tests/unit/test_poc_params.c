@@ -3,19 +3,18 @@
 
 #include "base/alloc.h"
 #include "device/narrow.h"
-#include "poc/rope.h"
 #include "poc/tensors.h"
 #include "unit.h"
 
-static gh__poc_params named(const char *name)
+static gh_poc_params named(const char *name)
 {
-	gh__poc_params params;
+	gh_poc_params params;
 
-	assert_ok(gh__poc_params_named(&params, name, error));
+	assert_ok(gh_poc_params_named(&params, name, error));
 	return params;
 }
 
-static gh__poc_shape shape_of(const gh__poc_params *params)
+static gh__poc_shape shape_of(const gh_poc_params *params)
 {
 	gh__poc_shape shape;
 
@@ -25,12 +24,12 @@ static gh__poc_shape shape_of(const gh__poc_params *params)
 
 START_TEST(test_names)
 {
-	gh__poc_params params;
+	gh_poc_params params;
 	const char *name;
 	size_t i;
 
 	for (i = 0; (name = gh__poc_params_name(i)) != NULL; i++) {
-		gh__poc_params set = named(name);
+		gh_poc_params set = named(name);
 		gh__poc_shape shape = shape_of(&set);
 
 		ck_assert_uint_eq(shape.tensor_count, 9 * set.n_layers + 3);
@@ -38,14 +37,14 @@ START_TEST(test_names)
 	}
 	ck_assert_uint_eq(i, 6);
 	assert_fails(GH_ENOENT, "\"Mainnet\" is not a set",
-		     gh__poc_params_named(&params, "Mainnet", error));
-	assert_fails(GH_ENOENT, "inttest", gh__poc_params_named(&params, "", error));
+		     gh_poc_params_named(&params, "Mainnet", error));
+	assert_fails(GH_ENOENT, "inttest", gh_poc_params_named(&params, "", error));
 }
 END_TEST
 
 #define REFUSED(words, field, value)                                                      \
 	do {                                                                              \
-		gh__poc_params params = named("inttest");                                 \
+		gh_poc_params params = named("inttest");                                  \
 		gh__poc_shape shape = { .head_dim = 77 };                                 \
 		params.field = (value);                                                   \
 		assert_fails(GH_EINVAL, words, gh__poc_shape_of(&shape, &params, error)); \
@@ -88,16 +87,16 @@ END_TEST
 /* The largest of everything: nothing wraps. */
 START_TEST(test_largest)
 {
-	gh__poc_params params = { .dim = GH__POC_DIM_MAX,
-				  .n_layers = GH__POC_LAYERS_MAX,
-				  .n_heads = 1,
-				  .n_kv_heads = 1,
-				  .vocab_size = GH__POC_VOCAB_MAX,
-				  .ffn_dim_multiplier = 96.0,
-				  .multiple_of = 1 << 20,
-				  .norm_eps = 0.0,
-				  .rope_theta = 1.0,
-				  .seq_len = GH__POC_SEQ_LEN_MAX };
+	gh_poc_params params = { .dim = GH__POC_DIM_MAX,
+				 .n_layers = GH__POC_LAYERS_MAX,
+				 .n_heads = 1,
+				 .n_kv_heads = 1,
+				 .vocab_size = GH__POC_VOCAB_MAX,
+				 .ffn_dim_multiplier = 96.0,
+				 .multiple_of = 1 << 20,
+				 .norm_eps = 0.0,
+				 .rope_theta = 1.0,
+				 .seq_len = GH__POC_SEQ_LEN_MAX };
 	gh__poc_shape shape = shape_of(&params);
 	double total = 0.0;
 
@@ -120,7 +119,7 @@ END_TEST
 
 START_TEST(test_least_pool)
 {
-	gh__poc_params params = named("inttest");
+	gh_poc_params params = named("inttest");
 	gh__poc_shape shape;
 
 	params.n_layers = 1;
@@ -142,7 +141,7 @@ END_TEST
 
 START_TEST(test_tensors)
 {
-	gh__poc_params params = named("devtest");
+	gh_poc_params params = named("devtest");
 	gh__poc_shape shape = shape_of(&params);
 	uint64_t total = 0;
 	gh__poc_tensor t;
@@ -198,38 +197,34 @@ START_TEST(test_slices)
 }
 END_TEST
 
-START_TEST(test_rope)
+static gh_status parse(gh_poc_params *out, const char *text, gh_error *error)
 {
-	gh__poc_params params = named("mainnet");
-	float frequencies[14], plain[64], scaled[64];
-	uint16_t *table = gh__malloc(256 * 28 * sizeof *table);
+	return gh_poc_params_parse(out, text, strlen(text), error);
+}
 
-	gh__poc_rope_frequencies(frequencies, &params);
-	ck_assert(frequencies[0] == 1.0F);
-	gh__poc_rope_table(table, &params);
-	for (int position = 0; position < 256; position++)
-		for (int pair = 0; pair < 14; pair++) {
-			double angle = (double)((float)position * frequencies[pair]);
-			const uint16_t *at = table + 28 * position + 2 * pair;
+START_TEST(test_parse)
+{
+	gh_poc_params params, expected = named("mainnet");
 
-			ck_assert(fabs((double)gh__f16_to_f32(at[0]) - cos(angle)) < 3e-4);
-			ck_assert(fabs((double)gh__f16_to_f32(at[1]) - sin(angle)) < 3e-4);
-		}
-	gh__free(table);
-
-	/* all three ranges of the scaling: kept, between, an eighth */
-	params = named("default-py");
-	gh__poc_rope_frequencies(plain, &params);
-	params.use_scaled_rope = true;
-	gh__poc_rope_frequencies(scaled, &params);
-	for (int pair = 0, ranges = 0; pair < 64; pair++) {
-		float ratio = scaled[pair] / plain[pair];
-
-		ck_assert(ratio >= 0.125F && ratio <= 1.0F);
-		ck_assert(pair == 0 || ratio <= scaled[pair - 1] / plain[pair - 1]);
-		ranges |= ratio == 1.0F ? 1 : ratio == 0.125F ? 4 : 2;
-		ck_assert(pair < 63 || ranges == 7);
-	}
+	assert_ok(parse(&params, "{}", error));
+	expected = named("default-py");
+	ck_assert_mem_eq(&params, &expected, sizeof params);
+	assert_ok(parse(&params,
+			"{\"dim\":1792,\"n_layers\":64,\"n_heads\":64,\"n_kv_heads\":64,"
+			"\"vocab_size\":8196,\"ffn_dim_multiplier\":10.0,\"multiple_of\":8192,"
+			"\"norm_eps\":1e-5,\"rope_theta\":10000,\"use_scaled_rope\":false,"
+			"\"seq_len\":256,\"other\":[1]}",
+			error));
+	expected = named("mainnet");
+	ck_assert_mem_eq(&params, &expected, sizeof params);
+	assert_ok(parse(&params, "{\"use_scaled_rope\":true}", error));
+	ck_assert_int_eq(params.use_scaled_rope, 1);
+	assert_fails(GH_EINVAL, "dim", parse(&params, "{\"dim\":\"1\"}", error));
+	assert_fails(GH_EINVAL, "seq_len", parse(&params, "{\"seq_len\":1.5}", error));
+	assert_fails(GH_EINVAL, "use_scaled_rope",
+		     parse(&params, "{\"use_scaled_rope\":1}", error));
+	assert_fails(GH_EINVAL, "", parse(&params, "[]", error));
+	assert_fails(GH_EFORMAT, "", parse(&params, "{", error));
 }
 END_TEST
 
@@ -244,7 +239,7 @@ int main(void)
 	tcase_add_test(tc, test_least_pool);
 	tcase_add_test(tc, test_tensors);
 	tcase_add_test(tc, test_slices);
-	tcase_add_test(tc, test_rope);
+	tcase_add_test(tc, test_parse);
 	suite_add_tcase(suite, tc);
 	return unit_main(suite);
 }

@@ -1,6 +1,8 @@
 #include <math.h>
 #include <string.h>
 
+#include <gonkahost/poc.h>
+
 #include "poc/normal.h"
 #include "poc/permutation.h"
 #include "poc/seed.h"
@@ -121,20 +123,20 @@ START_TEST(test_nonces_are_shared)
 	for (uint64_t node = 0; node < NODES; node++)
 		for (uint64_t group = 0; group < GROUPS; group++)
 			for (uint64_t i = 0; i < EACH; i++) {
-				assert_ok(gh__poc_nonce(&nonce, node, NODES, group, GROUPS, i,
-							error));
+				assert_ok(
+					gh_poc_nonce(&nonce, node, NODES, group, GROUPS, i, error));
 				ck_assert_uint_eq(nonce, node + group * NODES + i * GROUPS * NODES);
 				seen[nonce]++;
 			}
 	for (int i = 0; i < NODES * GROUPS * EACH; i++)
 		ck_assert_int_eq(seen[i], 1);
-	assert_fails(GH_EINVAL, "node_id: 3", gh__poc_nonce(&nonce, 3, 3, 0, 1, 0, error));
-	assert_fails(GH_EINVAL, "node_id: 0", gh__poc_nonce(&nonce, 0, 0, 0, 1, 0, error));
-	assert_fails(GH_EINVAL, "group: 2", gh__poc_nonce(&nonce, 0, 3, 2, 2, 0, error));
-	assert_fails(GH_ETOOBIG, "nonce", gh__poc_nonce(&nonce, 1, 2, 0, 1, UINT64_MAX, error));
+	assert_fails(GH_EINVAL, "node_id: 3", gh_poc_nonce(&nonce, 3, 3, 0, 1, 0, error));
+	assert_fails(GH_EINVAL, "node_id: 0", gh_poc_nonce(&nonce, 0, 0, 0, 1, 0, error));
+	assert_fails(GH_EINVAL, "group: 2", gh_poc_nonce(&nonce, 0, 3, 2, 2, 0, error));
+	assert_fails(GH_ETOOBIG, "nonce", gh_poc_nonce(&nonce, 1, 2, 0, 1, UINT64_MAX, error));
 	assert_fails(GH_ETOOBIG, "node_count",
-		     gh__poc_nonce(&nonce, 1, UINT64_MAX, 0, 2, UINT64_MAX, error));
-	assert_ok(gh__poc_nonce(&nonce, 0, 1, 0, 1, INT64_MAX, error));
+		     gh_poc_nonce(&nonce, 1, UINT64_MAX, 0, 2, UINT64_MAX, error));
+	assert_ok(gh_poc_nonce(&nonce, 0, 1, 0, 1, INT64_MAX, error));
 	ck_assert_uint_eq(nonce, INT64_MAX);
 }
 END_TEST

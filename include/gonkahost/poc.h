@@ -1,0 +1,207 @@
+#ifndef GONKAHOST_POC_H
+#define GONKAHOST_POC_H
+
+#include <gonkahost/base.h>
+#include <gonkahost/device.h>
+#include <gonkahost/model.h>
+
+/*
+ * Proof of compute, version 1.
+ *
+ * A block hash fixes the weights of a transformer and a target. Each nonce of a public key is an input
+ * of random numbers; its distance is that of the last position's logits, permuted and scaled to length
+ * 1, from the target. A nonce whose distance is below r_target is a hit. Others recompute some of the
+ * hits that a participant claims, and judge by how many do not hold.
+ *
+ * A distance is a function of block hash, parameters, public key, nonce and the kind of device; of
+ * nothing else: not of threads, batches, budgets or what was computed before.
+ */
+GH_BEGIN
+
+/** The shape of a round's network, as its requests name it. */
+typedef struct gh_poc_params {
+	int64_t dim;               /**< width of the residual stream; n_heads divides it */
+	int64_t n_layers;          /**< layers */
+	int64_t n_heads;           /**< query heads */
+	int64_t n_kv_heads;        /**< key and value heads, a divisor of n_heads */
+	int64_t vocab_size;        /**< logits */
+	double ffn_dim_multiplier; /**< of the feed-forward's width */
+	int64_t multiple_of;       /**< that width is a multiple of it */
+	double norm_eps;           /**< added to mean squares */
+	double rope_theta;         /**< base of the rotary frequencies */
+	int32_t use_scaled_rope;   /**< 1 = stretch the slow frequencies */
+	uint32_t reserved;         /**< must be 0 */
+	int64_t seq_len;           /**< positions of an input */
+} gh_poc_params;
+
+/**
+ * Parameters by name: "mainnet", "testnet", "devtest", "inttest", "default-py" (what a request without
+ * parameters means), "default-api".
+ *
+ * Owner    *out is the caller's
+ * Threads  any
+ * Errors   GH_ENOENT no such set
+ * Since    0.1
+ */
+GH_API GH_NODISCARD gh_status gh_poc_params_named(gh_poc_params *out, const char *name,
+						  gh_error *error);
+
+/**
+ * Parameters from a JSON object with the fields of gh_poc_params; use_scaled_rope is true or false. A
+ * field that is not there has the value of "default-py".
+ *
+ * Owner    *out is the caller's
+ * Threads  any
+ * Errors   GH_EFORMAT no JSON; GH_EINVAL no such object: the field, what it holds and what was expected
+ * Since    0.1
+ */
+GH_API GH_NODISCARD gh_status gh_poc_params_parse(gh_poc_params *out, const char *text, size_t len,
+						  gh_error *error);
+
+/** Zero means default in every field but block_hash; new fields go at the end. */
+typedef struct gh_poc_options {
+	size_t struct_size;     /**< set by GH_POC_OPTIONS_INIT */
+	const char *block_hash; /**< byte for byte, in the case in which it came; borrows for the
+				      *   call */
+	const gh_poc_params *params; /**< NULL = "mainnet"; borrows for the call */
+	const char *device;       /**< "cpu"; NULL = the best that is there; borrows for the call */
+	int64_t budget;           /**< bytes of the device's memory; 0 = half of it */
+	int32_t batch;            /**< nonces at a time, at most; 0 = as many as pay */
+	int32_t threads;          /**< of a CPU; 0 = one for each core */
+	uint32_t flags;           /**< GH_DEVICE_SCALAR */
+	uint32_t reserved;        /**< must be 0 */
+	gh_progress_fn *progress; /**< while the weights are drawn; NULL = nobody asks */
+	void *userdata;           /**< given to progress */
+} gh_poc_options;
+
+/** Initialiser: all defaults. */
+#define GH_POC_OPTIONS_INIT                                                         \
+	{                                                                           \
+		sizeof(gh_poc_options), NULL, NULL, NULL, 0, 0, 0, 0, 0, NULL, NULL \
+	}
+
+/** What a round's network is, and what it takes. */
+typedef struct gh_poc_info {
+	int64_t parameters;  /**< weights in all */
+	int64_t pool;        /**< random numbers that they are cut from */
+	int64_t head_dim;    /**< width of a head */
+	int64_t hidden;      /**< width of the feed-forward */
+	double flops;        /**< operations that a nonce needs; a multiply-add counts two */
+	int64_t pool_bytes;  /**< memory of the pool */
+	int64_t ends_bytes;  /**< of the last norm and the head */
+	int64_t layer_bytes; /**< of one layer, packed */
+	int64_t batch_bytes; /**< of a batch's inputs, activations and logits */
+	int64_t total_bytes; /**< pool, ends, layers held and a batch */
+	int32_t layers_held; /**< layers that are packed at a time */
+	int32_t batch;       /**< nonces at a time */
+	char numerics[64];   /**< "poc-v1" */
+	char device[16];     /**< kind of device: "cpu" */
+} gh_poc_info;
+
+/**
+ * Plan a network without making it: what gh_poc_create() would take.
+ *
+ * Owner    *out is the caller's
+ * Threads  any
+ * Errors   GH_EINVAL options, or parameters by the name of the field; GH_ENOMEM the budget does not
+ *          suffice for one nonce: the text says how much is needed; GH_ENODEVICE
+ * Since    0.1
+ */
+GH_API GH_NODISCARD gh_status gh_poc_inspect(gh_poc_info *out, const gh_poc_options *options,
+					     gh_error *error);
+
+/** The network of a block hash. */
+typedef struct gh_poc gh_poc;
+
+/**
+ * Make a network: draw its weights, and hold the machine's exp and log against the digests that the
+ * network's tables have.
+ *
+ * Owner    *out: caller frees (gh_poc_free)
+ * Threads  any; progress is called on a thread of its own
+ * Errors   those of gh_poc_inspect(); GH_ECANCELLED by progress, within 100 ms; GH_ENOTSUP this machine
+ *          rounds otherwise, and its proofs would be nobody else's
+ * Since    0.1
+ */
+GH_API GH_NODISCARD gh_status gh_poc_create(gh_poc **out, const gh_poc_options *options,
+					    gh_error *error);
+
+/**
+ * Free a network. NULL is allowed.
+ *
+ * Owner    takes poc
+ * Threads  one; nothing else may be under way
+ * Errors   none
+ * Since    0.1
+ */
+GH_API void gh_poc_free(gh_poc *poc);
+
+/**
+ * What the network is, and what it takes.
+ *
+ * Owner    *out is the caller's
+ * Threads  any
+ * Errors   none
+ * Since    0.1
+ */
+GH_API void gh_poc_info_get(const gh_poc *poc, gh_poc_info *out);
+
+/**
+ * dist[i]: distance of nonces[i] of a public key. Any count; batch by batch.
+ *
+ * Owner    nothing; borrows for the call
+ * Threads  one at a time
+ * Errors   GH_ECANCELLED interrupted; GH_ENUMERIC a distance is no number; GH_EINVAL, GH_ETOOBIG the key.
+ *          What dist holds after an error says nothing
+ * Since    0.1
+ */
+GH_API GH_NODISCARD gh_status gh_poc_distances(gh_poc *poc, const char *public_key,
+					       const uint64_t *nonces, size_t count, double *dist,
+					       gh_error *error);
+
+/**
+ * While interrupted is not 0, gh_poc_distances() ends with GH_ECANCELLED, within 100 ms.
+ *
+ * Owner    nothing
+ * Threads  any, also while gh_poc_distances() runs on another
+ * Errors   none
+ * Since    0.1
+ */
+GH_API void gh_poc_interrupt(gh_poc *poc, int interrupted);
+
+/** Whether a batch of another participant is honest. */
+typedef struct gh_poc_verdict {
+	uint64_t n_invalid;        /**< computed distances above r_target */
+	double probability_honest; /**< of so many or more by accident */
+	int32_t fraud_detected;    /**< 1 = it is below the threshold */
+	uint32_t reserved;         /**< 0 */
+} gh_poc_verdict;
+
+/**
+ * Judge count claimed distances by the computed ones.
+ *
+ * Owner    *out is the caller's; borrows for the call
+ * Threads  any
+ * Errors   GH_EINVAL r_target or the threshold is no number, or a claimed distance is none or not below
+ *          r_target; GH_ENUMERIC a computed distance is none
+ * Since    0.1
+ */
+GH_API GH_NODISCARD gh_status gh_poc_judge(gh_poc_verdict *out, const double *claimed,
+					   const double *computed, size_t count, double r_target,
+					   double fraud_threshold, gh_error *error);
+
+/**
+ * The index-th nonce that a group of devices of a node tries: nodes, and the groups in them, share the
+ * numbers without overlap.
+ *
+ * Owner    *out is the caller's
+ * Threads  any
+ * Errors   GH_EINVAL node or group is not one of so many; GH_ETOOBIG beyond 2^63 - 1
+ * Since    0.1
+ */
+GH_API GH_NODISCARD gh_status gh_poc_nonce(uint64_t *out, uint64_t node, uint64_t node_count,
+					   uint64_t group, uint64_t group_count, uint64_t index,
+					   gh_error *error);
+
+GH_END
+#endif

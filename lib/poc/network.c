@@ -1,0 +1,316 @@
+#include <math.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/thread.h"
+#include "device/narrow.h"
+#include "poc/distance.h"
+#include "poc/normals.h"
+#include "poc/permutation.h"
+#include "poc/plan.h"
+#include "poc/seed.h"
+
+/*
+ * A round's network: the weights that the block hash fixes, the model's own forward over them, and
+ * distances of nonces from the target.
+ */
+struct gh_poc {
+	gh__poc_request request; /* block_hash is below */
+	char *block_hash;
+	gh__poc_plan plan;
+	gh__normal_tables tables;
+	uint16_t *pool;
+	double *target; /* [vocab_size] */
+	gh_model *model;
+	gh__runner runner;
+	atomic_bool interrupted;
+
+	/* of a batch */
+	uint16_t *input;                /* [batch, seq_len, dim] f16 */
+	uint16_t *logits;               /* [batch, vocab_size] f16 */
+	int32_t *position, *sequence;   /* [batch * seq_len] */
+	int32_t *row_start, *logit_row; /* [batch + 1], [batch] */
+	float *wide;                    /* [vocab_size] */
+	uint32_t *permutation;          /* [vocab_size] */
+};
+
+/* ---- how far it is ---- */
+
+/* Tells the caller how many weights are drawn, until there are no more; the caller may end it. */
+typedef struct watch {
+	gh_progress_fn *fn;
+	void *userdata;
+	uint64_t total;
+	_Atomic uint64_t done;
+	atomic_bool cancel;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool over;
+} watch;
+
+static void tell(void *arg)
+{
+	watch *w = arg;
+	bool over = false;
+
+	while (!over) {
+		double part = (double)atomic_load(&w->done) / (double)w->total;
+
+		if (w->fn(part < 1.0 ? part : 1.0, "weights", w->userdata) != 0)
+			atomic_store(&w->cancel, true);
+		pthread_mutex_lock(&w->lock);
+		if (!w->over)
+			gh__cond_wait_until(&w->changed, &w->lock,
+					    gh__now() + 50 * GH__MILLISECOND);
+		over = w->over;
+		pthread_mutex_unlock(&w->lock);
+	}
+}
+
+static gh_status watch_start(watch *w, gh_error *error)
+{
+	gh_status status = GH_OK;
+
+	pthread_mutex_init(&w->lock, NULL);
+	if (gh__cond_init(&w->changed) != GH_OK) {
+		pthread_mutex_destroy(&w->lock);
+		return gh__fail_nomem(error);
+	}
+	if (w->fn != NULL)
+		status = gh__thread_start(&w->thread, "gh-poc-watch", tell, w, error);
+	if (status != GH_OK)
+		w->fn = NULL;
+	return status;
+}
+
+static void watch_stop(watch *w)
+{
+	pthread_mutex_lock(&w->lock);
+	w->over = true;
+	pthread_cond_signal(&w->changed);
+	pthread_mutex_unlock(&w->lock);
+	if (w->fn != NULL)
+		pthread_join(w->thread, NULL);
+	pthread_cond_destroy(&w->changed);
+	pthread_mutex_destroy(&w->lock);
+}
+
+/* ---- making a network ---- */
+
+static gh_status make_pool(gh_poc *n, watch *w, gh_error *error)
+{
+	gh__normals normals = { .tables = &n->tables,
+				.dtype = GH_F16,
+				.count = n->request.shape.pool_size,
+				.deviation = 0.02,
+				.threads = (unsigned)n->request.machine.threads,
+				.cancel = &w->cancel,
+				.done = &w->done };
+	gh_status status = gh__poc_seed_pool(&normals.start, n->block_hash, error);
+
+	if (status != GH_OK)
+		return status;
+	n->pool = gh__malloc(n->request.shape.pool_size * sizeof *n->pool);
+	if (n->pool == NULL)
+		return gh__fail(error, GH_ENOMEM, "pool: %lld bytes are not there",
+				(long long)n->plan.pool);
+	normals.out = n->pool;
+	return gh__normals_fill(&normals, NULL, error);
+}
+
+static gh_status make_model(gh_poc *n, gh_error *error)
+{
+	gh__staged_options weights = { .block_hash = n->block_hash,
+				       .params = &n->request.params,
+				       .pool = n->pool,
+				       .slots = n->plan.slots };
+	const gh__runner_options options = gh__poc_runner_options(&n->request.params, &n->plan);
+	gh_status status = gh__poc_assemble(&n->model, &n->request, &weights, error);
+
+	return status == GH_OK ? gh__model_runner(&n->runner, n->model, &options, error) : status;
+}
+
+/* What all batches have in common. */
+static gh_status make_batch(gh_poc *n, gh_error *error)
+{
+	size_t batch = (size_t)n->plan.batch, vocab = (size_t)n->request.params.vocab_size;
+	size_t length = (size_t)n->request.params.seq_len, rows = batch * length;
+
+	n->input = gh__calloc(batch, (size_t)n->request.shape.input_size * sizeof *n->input);
+	n->logits = gh__calloc(batch, vocab * sizeof *n->logits);
+	n->position = gh__calloc(rows, sizeof *n->position);
+	n->sequence = gh__calloc(rows, sizeof *n->sequence);
+	n->row_start = gh__calloc(batch + 1, sizeof *n->row_start);
+	n->logit_row = gh__calloc(batch, sizeof *n->logit_row);
+	n->wide = gh__calloc(vocab, sizeof *n->wide);
+	n->permutation = gh__calloc(vocab, sizeof *n->permutation);
+	n->target = gh__calloc(vocab, sizeof *n->target);
+	if (!n->input || !n->logits || !n->position || !n->sequence || !n->row_start ||
+	    !n->logit_row || !n->wide || !n->permutation || !n->target)
+		return gh__fail_nomem(error);
+	for (size_t i = 0; i < rows; i++) {
+		n->position[i] = (int32_t)(i % length);
+		n->sequence[i] = (int32_t)(i / length);
+	}
+	for (size_t i = 0; i < batch; i++) {
+		n->row_start[i + 1] = (int32_t)((i + 1) * length);
+		n->logit_row[i] = n->row_start[i + 1] - 1;
+	}
+	return gh__poc_target(n->target, (uint32_t)vocab, &n->tables, n->block_hash, error);
+}
+
+static gh_status make(gh_poc *n, watch *w, gh_error *error)
+{
+	gh_status status = gh__poc_plan_make(&n->plan, &n->request, error);
+
+	if (status == GH_OK)
+		status = gh__normal_tables_make(&n->tables, error);
+	if (status == GH_OK)
+		status = make_pool(n, w, error);
+	if (status == GH_OK)
+		status = make_model(n, error);
+	if (status == GH_OK)
+		status = make_batch(n, error);
+	if (status == GH_OK && atomic_load(&w->cancel))
+		status = gh__fail(error, GH_ECANCELLED, "cancelled by progress");
+	return status;
+}
+
+gh_status gh_poc_create(gh_poc **out, const gh_poc_options *options, gh_error *error)
+{
+	gh__poc_request request;
+	watch w = { 0 };
+	gh_poc *n;
+	gh_status status = gh__poc_request_read(&request, options, error);
+
+	if (status != GH_OK)
+		return status;
+	n = gh__calloc(1, sizeof *n);
+	if (n == NULL)
+		return gh__fail_nomem(error);
+	n->request = request;
+	n->block_hash = gh__strdup(request.block_hash);
+	n->request.block_hash = n->block_hash;
+	n->request.device.kind = n->request.machine.kind;
+	w.fn = options->progress;
+	w.userdata = options->userdata;
+	w.total = request.shape.pool_size;
+	status = n->block_hash ? watch_start(&w, error) : gh__fail_nomem(error);
+	if (status == GH_OK) {
+		status = make(n, &w, error);
+		watch_stop(&w);
+	}
+	if (status != GH_OK) {
+		gh_poc_free(n);
+		return status;
+	}
+	*out = n;
+	return GH_OK;
+}
+
+void gh_poc_free(gh_poc *n)
+{
+	if (n == NULL)
+		return;
+	if (n->runner.table != NULL)
+		n->runner.table->free(n->runner.self);
+	gh_model_free(n->model);
+	gh__free(n->pool);
+	gh__free(n->target);
+	gh__free(n->input);
+	gh__free(n->logits);
+	gh__free(n->position);
+	gh__free(n->sequence);
+	gh__free(n->row_start);
+	gh__free(n->logit_row);
+	gh__free(n->wide);
+	gh__free(n->permutation);
+	gh__free(n->block_hash);
+	gh__free(n);
+}
+
+void gh_poc_info_get(const gh_poc *poc, gh_poc_info *out)
+{
+	gh__poc_info(out, &poc->request, &poc->plan);
+}
+
+void gh_poc_interrupt(gh_poc *poc, int interrupted)
+{
+	atomic_store(&poc->interrupted, interrupted != 0);
+	gh__runner_interrupt(&poc->runner, interrupted != 0);
+}
+
+/* ---- distances ---- */
+
+static gh_status make_input(gh_poc *n, const char *public_key, uint64_t nonce, uint16_t *out,
+			    gh_error *error)
+{
+	gh__normals normals = { .tables = &n->tables,
+				.dtype = GH_F16,
+				.out = out,
+				.count = n->request.shape.input_size,
+				.threads = (unsigned)n->request.machine.threads,
+				.cancel = &n->interrupted };
+	gh_status status =
+		gh__poc_seed_input(&normals.start, n->block_hash, public_key, nonce, error);
+
+	return status == GH_OK ? gh__normals_fill(&normals, NULL, error) : status;
+}
+
+static gh_status distance(gh_poc *n, const char *public_key, uint64_t nonce, const uint16_t *logits,
+			  double *dist, gh_error *error)
+{
+	uint32_t vocab = (uint32_t)n->request.params.vocab_size;
+	gh__pcg64 rng;
+	gh_status status = gh__poc_seed_permutation(&rng, n->block_hash, public_key, nonce, error);
+
+	if (status != GH_OK)
+		return status;
+	gh__poc_permutation(n->permutation, vocab, &rng);
+	for (uint32_t i = 0; i < vocab; i++)
+		n->wide[i] = gh__f16_to_f32(logits[i]);
+	*dist = gh__poc_distance(n->wide, n->permutation, n->target, vocab);
+	if (isnan(*dist))
+		return gh__fail(error, GH_ENUMERIC, "nonce %llu: the distance is not a number",
+				(unsigned long long)nonce);
+	return GH_OK;
+}
+
+static gh_status run_batch(gh_poc *n, const char *public_key, const uint64_t *nonces, size_t count,
+			   double *dist, gh_error *error)
+{
+	gh__step step = { .tokens = (int32_t)count * (int32_t)n->request.params.seq_len,
+			  .sequences = (int32_t)count,
+			  .logit_rows = (int32_t)count,
+			  .position = n->position,
+			  .sequence = n->sequence,
+			  .row_start = n->row_start,
+			  .logit_row = n->logit_row };
+	gh_status status = GH_OK;
+
+	for (size_t i = 0; i < count && status == GH_OK; i++)
+		status = make_input(n, public_key, nonces[i],
+				    n->input + i * (size_t)n->request.shape.input_size, error);
+	if (status == GH_OK)
+		status = gh__runner_logits(&n->runner, &step, n->input, n->logits, error);
+	for (size_t i = 0; i < count && status == GH_OK; i++)
+		status = distance(n, public_key, nonces[i],
+				  n->logits + i * (size_t)n->request.params.vocab_size, &dist[i],
+				  error);
+	return status;
+}
+
+gh_status gh_poc_distances(gh_poc *poc, const char *public_key, const uint64_t *nonces,
+			   size_t count, double *dist, gh_error *error)
+{
+	size_t batch = (size_t)poc->plan.batch;
+	gh_status status = GH_OK;
+
+	for (size_t at = 0; at < count && status == GH_OK; at += batch)
+		status = run_batch(poc, public_key, nonces + at,
+				   count - at < batch ? count - at : batch, dist + at, error);
+	return status;
+}

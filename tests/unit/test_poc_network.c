@@ -1,0 +1,249 @@
+#include "unit.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <string.h>
+
+#include <gonkahost/poc.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/thread.h"
+
+/*
+ * A round's network as its callers see it. That its numbers are right, tests/golden/test_poc_forward.c
+ * shows.
+ */
+static const char block_hash[] = "C0FFEE";
+static const char public_key[] = "02ab";
+
+static gh_poc_options options_for(gh_poc_params *params, const char *set)
+{
+	gh_poc_options options = GH_POC_OPTIONS_INIT;
+
+	assert_ok(gh_poc_params_named(params, set, error));
+	options.block_hash = block_hash;
+	options.params = params;
+	options.threads = 2;
+	return options;
+}
+
+START_TEST(sizes_are_told)
+{
+	/* Operations of a nonce, in 10^12, as the network's documents have them. */
+	static const struct {
+		const char *set;
+		double flops, within;
+	} known[] = { { "mainnet", 8.9564, 1e-4 },
+		      { "testnet", 0.7341, 1e-4 },
+		      { "default-py", 0.0296, 1e-4 },
+		      { "devtest", 0.00052, 1e-5 } };
+
+	for (size_t i = 0; i < COUNT(known); i++) {
+		gh_poc_params params;
+		gh_poc_options options = options_for(&params, known[i].set);
+		gh_poc_info info;
+
+		options.budget = INT64_C(1) << 40;
+		assert_ok(gh_poc_inspect(&info, &options, error));
+		ck_assert_double_eq_tol(info.flops / 1e12, known[i].flops, known[i].within);
+		ck_assert_int_eq(info.pool_bytes, 2 * info.pool);
+		ck_assert_int_eq(info.layers_held, params.n_layers);
+		ck_assert_int_eq(info.total_bytes, info.pool_bytes + info.ends_bytes +
+							   info.layers_held * info.layer_bytes +
+							   info.batch_bytes);
+		ck_assert_str_eq(info.numerics, "poc-v1");
+		ck_assert_str_eq(info.device, "cpu");
+	}
+}
+END_TEST
+
+START_TEST(options_are_checked)
+{
+	gh_poc_params params;
+	gh_poc_options options = options_for(&params, "inttest");
+	gh_poc_info info;
+
+	options.block_hash = NULL;
+	assert_fails(GH_EINVAL, "block_hash", gh_poc_inspect(&info, &options, error));
+	options.block_hash = block_hash;
+	options.budget = -1;
+	assert_fails(GH_EINVAL, "budget", gh_poc_inspect(&info, &options, error));
+	options.budget = 1;
+	assert_fails(GH_ENOMEM, "one nonce needs", gh_poc_inspect(&info, &options, error));
+	options.budget = 0;
+	options.batch = -1;
+	assert_fails(GH_EINVAL, "batch", gh_poc_inspect(&info, &options, error));
+	options.batch = 0;
+	options.device = "abacus";
+	assert_fails(GH_ENODEVICE, "abacus", gh_poc_inspect(&info, &options, error));
+	options.device = NULL;
+	params.seq_len = 1000000000;
+	assert_fails(GH_EINVAL, "seq_len", gh_poc_inspect(&info, &options, error));
+	params.seq_len = 1 << 19; /* longer than a thread can hold */
+	assert_fails(GH_EINVAL, "length", gh_poc_inspect(&info, &options, error));
+	params.seq_len = 4;
+	params.reserved = 1;
+	assert_fails(GH_EINVAL, "reserved", gh_poc_inspect(&info, &options, error));
+}
+END_TEST
+
+typedef struct progress {
+	int calls, stop_at;
+	double last;
+} progress;
+
+static int tell(double done, const char *phase, void *userdata)
+{
+	progress *p = userdata;
+
+	ck_assert_str_eq(phase, "weights");
+	ck_assert_double_ge(done, p->last);
+	ck_assert_double_le(done, 1.0);
+	p->last = done;
+	return ++p->calls == p->stop_at;
+}
+
+START_TEST(making_is_told_and_may_be_ended)
+{
+	gh_poc_params params;
+	gh_poc_options options = options_for(&params, "mainnet");
+	progress p = { .stop_at = 3 };
+	gh_poc *poc = NULL;
+	int64_t began = gh__now();
+
+	options.budget = INT64_C(4) << 30;
+	options.progress = tell;
+	options.userdata = &p;
+	assert_fails(GH_ECANCELLED, "", gh_poc_create(&poc, &options, error));
+	ck_assert_ptr_null(poc);
+	/* The whole pool takes two cores more than a second; a busy machine may take its time. */
+	ck_assert_int_lt(gh__now() - began, 30 * GH__SECOND);
+	ck_assert_int_ge(p.calls, 3);
+
+	options = options_for(&params, "inttest");
+	p = (progress){ .stop_at = -1 };
+	options.progress = tell;
+	options.userdata = &p;
+	assert_ok(gh_poc_create(&poc, &options, error));
+	ck_assert_int_ge(p.calls, 1);
+	gh_poc_free(poc);
+	gh_poc_free(NULL);
+}
+END_TEST
+
+typedef struct computing {
+	gh_poc *poc;
+	const uint64_t *nonces;
+	double *dist;
+	gh_status status;
+	gh_error error;
+} computing;
+
+static void compute(void *arg)
+{
+	computing *c = arg;
+
+	c->status = gh_poc_distances(c->poc, public_key, c->nonces, 4, c->dist, &c->error);
+}
+
+/* Four nonces of this set take two cores many seconds. */
+START_TEST(computing_is_interrupted_and_goes_on)
+{
+	static const uint64_t nonces[4] = { 0, 7, 1000000007, INT64_MAX };
+	gh_poc_params params;
+	gh_poc_options options = options_for(&params, "testnet");
+	computing c = { .nonces = nonces, .error = GH_ERROR_INIT };
+	double dist[4];
+	pthread_t thread;
+	int64_t asked;
+
+	params.n_layers = 12;
+	options.budget = INT64_C(1) << 30;
+	c.dist = dist;
+	assert_ok(gh_poc_create(&c.poc, &options, error));
+	for (int i = 0; i < 2; i++) {
+		assert_ok(gh__thread_start(&thread, "compute", compute, &c, error));
+		struct timespec pause = { 0, (1 + 200 * i) * 1000000 };
+		nanosleep(&pause, NULL);
+		asked = gh__now();
+		gh_poc_interrupt(c.poc, 1);
+		pthread_join(thread, NULL);
+		ck_assert_int_eq(c.status, GH_ECANCELLED);
+		ck_assert_int_lt(gh__now() - asked, 2 * GH__SECOND); /* alone, some milliseconds */
+		assert_fails(GH_ECANCELLED, "",
+			     gh_poc_distances(c.poc, public_key, nonces, 1, dist, error));
+		gh_poc_interrupt(c.poc, 0);
+		c.error = (gh_error)GH_ERROR_INIT;
+	}
+	/* What was cut short has left nothing behind. */
+	assert_ok(gh_poc_distances(c.poc, public_key, nonces, 1, dist, error));
+	gh_poc_free(c.poc);
+	assert_ok(gh_poc_create(&c.poc, &options, error));
+	assert_ok(gh_poc_distances(c.poc, public_key, nonces, 1, dist + 1, error));
+	ck_assert(dist[0] == dist[1]);
+	gh_poc_free(c.poc);
+}
+END_TEST
+
+START_TEST(keys_and_nonces_are_taken_as_they_are)
+{
+	static const uint64_t nonces[] = { 5, 0, 5, INT64_MAX };
+	char long_key[4096];
+	gh_poc_params params;
+	gh_poc_options options = options_for(&params, "inttest");
+	double dist[4], other[4];
+	gh_poc *poc;
+
+	assert_ok(gh_poc_create(&poc, &options, error));
+	assert_ok(gh_poc_distances(poc, public_key, nonces, 4, dist, error));
+	ck_assert(dist[0] == dist[2] && dist[0] != dist[1] && dist[3] != dist[1]);
+	assert_ok(gh_poc_distances(poc, "02AB", nonces, 4, other, error));
+	ck_assert(dist[0] != other[0]);
+	assert_ok(gh_poc_distances(poc, "", nonces, 1, other, error));
+	assert_ok(gh_poc_distances(poc, public_key, NULL, 0, NULL, error));
+	memset(long_key, 'k', sizeof long_key - 1);
+	long_key[sizeof long_key - 1] = '\0';
+	assert_fails(GH_ETOOBIG, "", gh_poc_distances(poc, long_key, nonces, 1, other, error));
+	gh_poc_free(poc);
+}
+END_TEST
+
+START_TEST(no_memory_is_no_crash)
+{
+	gh_poc_params params;
+	gh_poc_options options = options_for(&params, "inttest");
+	gh_error error = GH_ERROR_INIT;
+	gh_poc *poc = NULL;
+	size_t k = 1;
+
+	params.n_layers = 2;
+	for (;; k++) {
+		error = (gh_error)GH_ERROR_INIT;
+		gh__alloc_fail_at(k);
+		gh_status status = gh_poc_create(&poc, &options, &error);
+		gh__alloc_fail_at(0);
+		if (status == GH_OK)
+			break;
+		ck_assert_int_eq(status, GH_ENOMEM);
+		ck_assert_uint_lt(k, 1000);
+	}
+	ck_assert_uint_gt(k, 20);
+	gh_poc_free(poc);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("poc_network");
+	TCase *tests = tcase_create("poc_network");
+
+	tcase_add_test(tests, sizes_are_told);
+	tcase_add_test(tests, options_are_checked);
+	tcase_add_test(tests, making_is_told_and_may_be_ended);
+	tcase_add_test(tests, computing_is_interrupted_and_goes_on);
+	tcase_add_test(tests, keys_and_nonces_are_taken_as_they_are);
+	tcase_add_test(tests, no_memory_is_no_crash);
+	suite_add_tcase(suite, tests);
+	return unit_main(suite);
+}
