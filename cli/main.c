@@ -17,6 +17,7 @@ static const cli_command commands[] = {
 	{ "chat", "talk to a model, over HTTP or in this process", cli_chat },
 	{ "generate", "complete a prompt in this process", cli_generate },
 	{ "model", "inspect a model's files", cli_model },
+	{ "poc", "compute, judge and check proofs of compute", cli_poc },
 	{ "tokenize", "text to token ids, line by line", cli_tokenize },
 	{ "template", "conversations to prompts, line by line", cli_template },
 	{ "version", "print the version", cli_version },

@@ -190,6 +190,28 @@ GH_API GH_NODISCARD gh_status gh_poc_judge(gh_poc_verdict *out, const double *cl
 					   const double *computed, size_t count, double r_target,
 					   double fraud_threshold, gh_error *error);
 
+/** How a machine's distances agree with known ones. */
+typedef struct gh_poc_check {
+	int32_t nonces; /**< that were computed */
+	int32_t holds; /**< 1 = they are as near as those of two honest machines, or equal where they
+			 *   have to be */
+	double rms;    /**< root of the mean square of the differences */
+	double most;   /**< largest difference */
+} gh_poc_check;
+
+/**
+ * Compute a few known nonces of "inttest" (equal to the bit), "devtest", "testnet" or "mainnet" on a
+ * device: what to run before a machine is trusted with proofs. options: block_hash and params are
+ * not read; NULL = defaults.
+ *
+ * Owner    *out is the caller's
+ * Threads  any
+ * Errors   GH_ENOENT nothing is known of such a set; those of gh_poc_create() and gh_poc_distances()
+ * Since    0.1
+ */
+GH_API GH_NODISCARD gh_status gh_poc_verify(gh_poc_check *out, const char *set,
+					    const gh_poc_options *options, gh_error *error);
+
 /**
  * The index-th nonce that a group of devices of a node tries: nodes, and the groups in them, share the
  * numbers without overlap.
