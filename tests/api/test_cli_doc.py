@@ -25,7 +25,7 @@ FATES = {
 MACROS = {"HONOUR": "HONOURED", "CHOICE": "HONOURED", "NUMBER": "HONOURED", "SILENT": "SILENT",
           "IGNORE": "IGNORED", "IGNORE_IF": "IGNORED", "REFUSE": "REFUSED"}
 CODE = re.compile(r"`([^`]+)`")
-COMMANDS = ["inference-node", "network-node", "nodes", "chat", "generate", "model", "tokenize",
+COMMANDS = ["inference-node", "network-node", "nodes", "chat", "generate", "model", "poc", "tokenize",
             "template"]
 OF_A_MODEL = "### Options of a model"  # what chat, generate and model share
 
