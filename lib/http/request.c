@@ -278,6 +278,17 @@ const char *gh__http_header(const gh__http_request *request, const char *name)
 	return NULL;
 }
 
+bool gh__http_is_json(const gh__http_request *request)
+{
+	static const char json[] = "application/json";
+	const char *type = gh__http_header(request, "Content-Type");
+	size_t len = type ? strcspn(type, ";") : 0;
+
+	while (len > 0 && (type[len - 1] == ' ' || type[len - 1] == '\t'))
+		len--;
+	return len == sizeof json - 1 && strncasecmp(type, json, len) == 0;
+}
+
 void gh__http_each_header(const gh__http_request *request, gh__http_header_fn *fn, void *userdata)
 {
 	for (const gh__http_pair *pair = request->headers; pair; pair = pair->next)

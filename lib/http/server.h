@@ -94,6 +94,8 @@ const char *gh__http_param(const gh__http_request *request, const char *name); /
 const char *gh__http_query(const gh__http_request *request, const char *name); /* decoded; NULL */
 /* The first of that name, in any case; NULL: none. */
 const char *gh__http_header(const gh__http_request *request, const char *name);
+/* Content-Type says application/json, with parameters or without. */
+bool gh__http_is_json(const gh__http_request *request);
 typedef void gh__http_header_fn(const char *name, const char *value, void *userdata);
 void gh__http_each_header(const gh__http_request *request, gh__http_header_fn *fn, void *userdata);
 const char *gh__http_body(const gh__http_request *request, size_t *len); /* NUL-terminated */

@@ -1,7 +1,6 @@
 #include "network_node/admin.h"
 
 #include <string.h>
-#include <strings.h>
 
 #include "base/alloc.h"
 #include "base/buf.h"
@@ -94,7 +93,6 @@ static void hand_over(gh__http_request *request, void *userdata, admin_fn *fn)
 static json_t *read_body(gh__http_request *request)
 {
 	gh_error error = GH_ERROR_INIT;
-	const char *type = gh__http_header(request, "Content-Type");
 	const char *body;
 	json_t *value;
 	size_t len;
@@ -102,7 +100,7 @@ static json_t *read_body(gh__http_request *request)
 	body = gh__http_body(request, &len);
 	if (len == 0)
 		return json_object();
-	if (!type || strncasecmp(type, "application/json", 16) != 0) {
+	if (!gh__http_is_json(request)) {
 		gh__http_fail(request, 400,
 			      "invalid request body: Unsupported Media Type: expected "
 			      "application/json");

@@ -159,17 +159,6 @@ static bool may_enter(const gh__exchange *x, const char *path)
 	       same_text(key, given + sizeof scheme - 1);
 }
 
-static bool is_json(const gh__exchange *x)
-{
-	static const char json[] = "application/json";
-	const char *type = gh__http_header(x->request, "Content-Type");
-	size_t len = type ? strcspn(type, ";") : 0;
-
-	while (len > 0 && (type[len - 1] == ' ' || type[len - 1] == '\t'))
-		len--;
-	return len == sizeof json - 1 && strncasecmp(type, json, len) == 0;
-}
-
 static void run(void *arg)
 {
 	gh__exchange *x = arg;
@@ -191,7 +180,7 @@ static void dispatch(gh__exchange *x, const route *r)
 	if (r->what) {
 		gh__exchange_refuse(x, 400, GH__OPENAI_REFUSED, "The model does not support %s API",
 				    r->what);
-	} else if (r->flags & PREPARED && !is_json(x)) {
+	} else if (r->flags & PREPARED && !gh__http_is_json(x->request)) {
 		gh__exchange_refuse(x, 400, GH__OPENAI_FIELD,
 				    "Unsupported Media Type: Only 'application/json' is allowed");
 	} else if (r->flags & READY &&

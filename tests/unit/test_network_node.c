@@ -349,6 +349,14 @@ START_TEST(admin_answers)
 	ck_assert_int_eq(status, 400);
 	ck_assert_ptr_nonnull(strstr(answer, "Unsupported Media Type"));
 	gh__free(answer);
+	answer = call(admin_port, "POST", "/admin/v1/nodes", "application/jsonx", text, &status);
+	ck_assert_int_eq(status, 400);
+	ck_assert_ptr_nonnull(strstr(answer, "Unsupported Media Type"));
+	gh__free(answer);
+	answer = call(admin_port, "POST", "/admin/v1/nodes", "Application/JSON ; charset=UTF-8",
+		      text, &status);
+	ck_assert_int_eq(status, 200);
+	gh__free(answer);
 	free(text);
 }
 END_TEST
