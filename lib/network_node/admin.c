@@ -6,85 +6,12 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/log.h"
-#include "base/queue.h"
 #include "json/json.h"
 #include "network_node/network_node.h"
 #include "registry/node_check.h"
 #include "registry/node_json.h"
 
-enum { QUEUE_MAX = 1024, BATCH_MAX = 1000, REASON_MAX = 8192 };
-
-struct gh__admin {
-	gh_network_node *node;
-	gh__queue *queue;
-	pthread_t thread;
-};
-
-typedef void admin_fn(gh_network_node *node, gh__http_request *request);
-
-typedef struct job {
-	admin_fn *fn;
-	gh__http_request *request;
-} job;
-
-static void run(void *arg)
-{
-	gh__admin *admin = arg;
-	job *next;
-
-	while ((next = gh__queue_pop(admin->queue, INT64_MAX))) {
-		next->fn(admin->node, next->request);
-		gh__free(next);
-	}
-}
-
-gh_status gh__admin_create(gh__admin **out, gh_network_node *node, gh_error *error)
-{
-	gh__admin *admin = gh__calloc(1, sizeof *admin);
-	gh_status status;
-
-	if (!admin)
-		return gh__fail_nomem(error);
-	admin->node = node;
-	status = gh__queue_create(&admin->queue, QUEUE_MAX, error);
-	if (status == GH_OK)
-		status = gh__thread_start(&admin->thread, "gh-admin", run, admin, error);
-	if (status != GH_OK) {
-		gh__queue_free(admin->queue);
-		gh__free(admin);
-		return status;
-	}
-	*out = admin;
-	return GH_OK;
-}
-
-void gh__admin_free(gh__admin *admin)
-{
-	if (!admin)
-		return;
-	gh__queue_close(admin->queue);
-	pthread_join(admin->thread, NULL);
-	gh__queue_free(admin->queue);
-	gh__free(admin);
-}
-
-/* From the server's loop to the admin thread. */
-static void hand_over(gh__http_request *request, void *userdata, admin_fn *fn)
-{
-	gh_network_node *node = userdata;
-	job *next = gh__malloc(sizeof *next);
-
-	if (!next) {
-		gh__http_fail(request, 500, "out of memory");
-		return;
-	}
-	next->fn = fn;
-	next->request = request;
-	if (gh__queue_push(node->admin->queue, next) != GH_OK) {
-		gh__free(next);
-		gh__http_fail(request, 503, "failed to queue command: too many are waiting");
-	}
-}
+enum { BATCH_MAX = 1000, REASON_MAX = 8192 };
 
 /* ---- bodies ---- */
 
@@ -114,13 +41,14 @@ static json_t *read_body(gh__http_request *request)
 
 /* ---- GET nodes ---- */
 
-static void list_nodes(gh_network_node *node, gh__http_request *request)
+static void list_nodes(gh_network_node *node, gh__http_request *request, void *data)
 {
 	gh_error error = GH_ERROR_INIT;
 	gh_node_list *list;
 	json_t *answer;
 	size_t i;
 
+	(void)data;
 	if (gh_registry_list(node->registry, &list, &error) != GH_OK) {
 		gh__http_fail(request, 500, "%s", error.text);
 		return;
@@ -239,13 +167,15 @@ static void put_object(gh_network_node *node, gh__http_request *request, const c
 	json_decref(object);
 }
 
-static void post_node(gh_network_node *node, gh__http_request *request)
+static void post_node(gh_network_node *node, gh__http_request *request, void *data)
 {
+	(void)data;
 	put_object(node, request, NULL);
 }
 
-static void put_node(gh_network_node *node, gh__http_request *request)
+static void put_node(gh_network_node *node, gh__http_request *request, void *data)
 {
+	(void)data;
 	put_object(node, request, gh__http_param(request, "id"));
 }
 
@@ -277,12 +207,13 @@ static void answer_batch(gh__http_request *request, json_t *nodes, json_t *error
 	}
 }
 
-static void post_batch(gh_network_node *node, gh__http_request *request)
+static void post_batch(gh_network_node *node, gh__http_request *request, void *data)
 {
 	json_t *body = read_body(request);
 	json_t *nodes, *errors, *object;
 	size_t i;
 
+	(void)data;
 	if (!body)
 		return;
 	if (!json_is_array(body) || json_array_size(body) > BATCH_MAX) {
@@ -311,12 +242,13 @@ static void post_batch(gh_network_node *node, gh__http_request *request)
 
 /* ---- DELETE nodes/:id, POST nodes/:id/enable and /disable ---- */
 
-static void delete_node(gh_network_node *node, gh__http_request *request)
+static void delete_node(gh_network_node *node, gh__http_request *request, void *data)
 {
 	gh_error error = GH_ERROR_INIT;
 	const char *id = gh__http_param(request, "id");
 	int32_t removed = 0;
 
+	(void)data;
 	if (gh_registry_remove(node->registry, id, &removed, &error) != GH_OK) {
 		gh__http_fail(request, 500, "%s", error.text);
 		return;
@@ -344,13 +276,15 @@ static void set_enabled(gh_network_node *node, gh__http_request *request, bool e
 					"node_id", id));
 }
 
-static void enable_node(gh_network_node *node, gh__http_request *request)
+static void enable_node(gh_network_node *node, gh__http_request *request, void *data)
 {
+	(void)data;
 	set_enabled(node, request, true);
 }
 
-static void disable_node(gh_network_node *node, gh__http_request *request)
+static void disable_node(gh_network_node *node, gh__http_request *request, void *data)
 {
+	(void)data;
 	set_enabled(node, request, false);
 }
 
@@ -359,7 +293,9 @@ static void disable_node(gh_network_node *node, gh__http_request *request)
 #define HANDLER(name)                                                    \
 	static void on_##name(gh__http_request *request, void *userdata) \
 	{                                                                \
-		hand_over(request, userdata, name);                      \
+		gh_network_node *node = userdata;                        \
+                                                                         \
+		gh__desk_hand(node->admin, name, request);               \
 	}
 
 HANDLER(list_nodes)

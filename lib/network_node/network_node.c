@@ -158,7 +158,7 @@ gh_status gh_network_node_start(gh_network_node **out, const gh_network_node_opt
 	if (status == GH_OK)
 		status = gh__http_client_create(&node->relay, error);
 	if (status == GH_OK)
-		status = gh__admin_create(&node->admin, node, error);
+		status = gh__desk_create(&node->admin, node, "gh-admin", error);
 	if (status == GH_OK)
 		status = start_servers(node, &options, error);
 	if (status != GH_OK) {
@@ -193,7 +193,7 @@ void gh_network_node_stop(gh_network_node *node)
 		gh__http_server_stop(node->callback_server, deadline);
 	if (node->admin_server)
 		gh__http_server_stop(node->admin_server, deadline);
-	gh__admin_free(node->admin);
+	gh__desk_free(node->admin);
 	if (node->broker)
 		gh__broker_stop(node->broker);
 	gh__http_client_free(node->relay);

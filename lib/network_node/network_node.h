@@ -9,6 +9,7 @@
 #include "http/server.h"
 #include "network_node/admin.h"
 #include "network_node/broker.h"
+#include "network_node/desk.h"
 
 /*
  * A network node: three servers over one registry and one broker.
@@ -18,7 +19,7 @@ struct gh_network_node {
 	gh__broker *broker;
 	gh__http_client *control; /* looks and orders */
 	gh__http_client *relay;   /* clients' requests */
-	gh__admin *admin;
+	gh__desk *admin;
 	gh__http_server *public_server, *callback_server, *admin_server;
 	bool allow_unsigned;
 };
