@@ -75,23 +75,64 @@ static bool known(gh_network_node *node, const char *id)
 	return state != NULL;
 }
 
-/* The record as it was stored, cleaned and with its number. */
-static gh_status stored(gh_network_node *node, const char *id, json_t **answer, gh_error *error)
+static const gh_node *find(const gh_node_list *list, const char *id)
+{
+	size_t i;
+
+	for (i = 0; i < list->count; i++)
+		if (strcmp(list->nodes[i].id, id) == 0)
+			return &list->nodes[i];
+	return NULL;
+}
+
+/* The record as it was stored, cleaned and with its number, to the broker. */
+static gh_status tell_broker(gh_network_node *node, const char *id, json_t **answer,
+			     gh_error *error)
 {
 	gh_node_list *list;
 	gh_status status = gh_registry_list(node->registry, &list, error);
-	size_t i;
+	const gh_node *record;
 
 	if (status != GH_OK)
 		return status;
-	status = GH_ENOENT;
-	for (i = 0; i < list->count; i++) {
-		if (strcmp(list->nodes[i].id, id) != 0)
-			continue;
-		status = gh__broker_put(node->broker, &list->nodes[i], error);
-		*answer = gh__node_to_json(&list->nodes[i], false);
-	}
+	record = find(list, id);
+	status = record ? gh__broker_put(node->broker, record, error)
+			: gh__fail(error, GH_ENOENT, "node not found: %s", id);
+	if (status == GH_OK)
+		*answer = gh__node_to_json(record, false);
 	gh_node_list_free(list);
+	return status;
+}
+
+/* Back to the record that was there before, or to none. */
+static void take_back(gh_network_node *node, const char *id, const gh_node *before)
+{
+	gh_error error = GH_ERROR_INIT;
+	int32_t removed;
+	gh_status status = before ? gh_registry_put(node->registry, before, &error)
+				  : gh_registry_remove(node->registry, id, &removed, &error);
+
+	if (status != GH_OK)
+		gh__error("admin",
+			  "node %s is stored otherwise than it is driven, until a restart: %s", id,
+			  error.text);
+}
+
+/* To the disk, then to the broker: to both or to neither. */
+static gh_status put(gh_network_node *node, const gh_node *record, json_t **answer, gh_error *error)
+{
+	gh_node_list *before;
+	gh_status status = gh_registry_list(node->registry, &before, error);
+
+	if (status != GH_OK)
+		return status;
+	status = gh_registry_put(node->registry, record, error);
+	if (status == GH_OK) {
+		status = tell_broker(node, record->id, answer, error);
+		if (status != GH_OK)
+			take_back(node, record->id, find(before, record->id));
+	}
+	gh_node_list_free(before);
 	return status;
 }
 
@@ -111,8 +152,8 @@ static void explain(gh_network_node *node, const gh_node *record, gh_status stat
 	gh__buf_free(&findings);
 }
 
-/* To the disk, then to the broker. *answer: the stored node, a new reference. path_id: NULL, or the
- * id that the path names. reason: why not. */
+/* *answer: the stored node, a new reference. path_id: NULL, or the id that the path names. reason:
+ * why not. */
 static gh_status upsert(gh_network_node *node, const json_t *object, const char *path_id,
 			json_t **answer, gh__buf *reason)
 {
@@ -129,9 +170,7 @@ static gh_status upsert(gh_network_node *node, const json_t *object, const char 
 		return GH_EINVAL;
 	}
 	if (status == GH_OK)
-		status = gh_registry_put(node->registry, record, &error);
-	if (status == GH_OK)
-		status = stored(node, record->id, answer, &error);
+		status = put(node, record, answer, &error);
 	if (status != GH_OK)
 		explain(node, record, status, &error, reason);
 	gh__free(record);

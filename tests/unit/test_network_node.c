@@ -361,6 +361,66 @@ START_TEST(admin_answers)
 }
 END_TEST
 
+/* A POST of node "n", in which the k-th allocation fails; 0: there was no answer. */
+static int put_short_of_memory(size_t k, int max_concurrent)
+{
+	static const char *const headers[] = { "Content-Type: application/json", NULL };
+	char *text = node_text("n", 4000, max_concurrent, "m"), *answer = NULL, url[128];
+	gh__http_call_options options = { 0 };
+	int status = 0;
+	size_t len;
+
+	snprintf(url, sizeof url, "http://127.0.0.1:%d/admin/v1/nodes", admin_port);
+	options.method = "POST";
+	options.url = url;
+	options.headers = headers;
+	options.body = text;
+	options.body_len = strlen(text);
+	options.total_timeout = PATIENCE * GH__SECOND;
+	gh__alloc_fail_at(k);
+	if (gh__http_fetch(client, &options, &status, &answer, &len, NULL) != GH_OK)
+		status = 0;
+	gh__alloc_fail_at(0);
+	gh__free(answer);
+	free(text);
+	return status;
+}
+
+/* What the registry holds the broker knows, wherever memory ended: a node is put whole or not. */
+START_TEST(admin_short_of_memory)
+{
+	int status, failed = 0;
+
+	for (size_t k = 1; k <= 240; k++) {
+		int wanted = 5 + (int)k, answered = put_short_of_memory(k, wanted), count;
+		char *text = call(admin_port, "GET", "/admin/v1/nodes", NULL, NULL, &status);
+		json_t *list = json_loads(text, 0, NULL), *entry = json_array_get(list, 0);
+
+		ck_assert_int_eq(status, 200);
+		count = (int)json_array_size(list);
+		ck_assert_int_le(count, 1);
+		if (count == 1) {
+			int stored = (int)json_integer_value(
+				json_object_get(json_object_get(entry, "node"), "max_concurrent"));
+
+			ck_assert_msg(json_object_get(json_object_get(entry, "state"),
+						      "current_status") != NULL,
+				      "%zu: the broker does not know the node", k);
+			ck_assert_msg(stored == wanted || answered != 200, "%zu: %d", k, stored);
+		}
+		ck_assert_msg(count == 1 || answered != 200, "%zu: not there", k);
+		failed += answered == 500;
+		json_decref(list);
+		gh__free(text);
+		/* a new one each second time, else one that is updated */
+		if (k % 2 == 0)
+			gh__free(call(admin_port, "DELETE", "/admin/v1/nodes/n", NULL, NULL,
+				      &status));
+	}
+	ck_assert_int_gt(failed, 0);
+}
+END_TEST
+
 START_TEST(admin_put)
 {
 	char *text = node_text("n", 4000, 5, "m");
@@ -772,6 +832,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_add_test(tcase, admin_answers);
+	tcase_add_test(tcase, admin_short_of_memory);
 	tcase_add_test(tcase, admin_put);
 	tcase_add_test(tcase, admin_batch);
 	tcase_add_test(tcase, node_is_brought_to_its_model);
