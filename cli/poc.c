@@ -194,8 +194,8 @@ static bool add_range(nonce_list *list, uint64_t first, uint64_t last)
 /* "0-63,1000". */
 static bool read_nonces(nonce_list *out, const char *text)
 {
-	bool good = isdigit((unsigned char)text[0]);
 	char *end = NULL;
+	bool good = text && isdigit((unsigned char)text[0]);
 
 	while (good) {
 		uint64_t first, last;
@@ -210,7 +210,7 @@ static bool read_nonces(nonce_list *out, const char *text)
 		text = end + 1;
 		good = good && isdigit((unsigned char)text[0]);
 	}
-	return good && *end == '\0';
+	return good && end && *end == '\0';
 }
 
 /* ---- computing ---- */
@@ -325,7 +325,7 @@ static int generate(const poc_arguments *arguments)
 				    "most %d, got '%s'",
 				    NONCES_MAX, arguments->nonces);
 	if (code == CLI_OK) {
-		dist = calloc(nonces.count, sizeof *dist);
+		dist = calloc(nonces.count + 1, sizeof *dist);
 		if (dist)
 			status = compute(arguments, &options, &nonces, dist, &error);
 		if (status == GH_OK)

@@ -5,7 +5,7 @@
 #include <string.h>
 
 /*
- * gonkahost serve: a worker. All arguments but --unix-socket are vLLM's, and the library's to read.
+ * gonkahost serve: a worker. All arguments but --unix-socket and --no-model are vLLM's, and the library's to read.
  */
 
 static gh_worker *running;
@@ -23,6 +23,7 @@ static void usage(void)
 	     "  --host ADDRESS, --port PORT   where to listen (all addresses, 8000;\n"
 	     "                                port 0: any free port)\n"
 	     "  --unix-socket PATH            listen there instead\n"
+	     "  --no-model                    serve none: an inference node's, for proofs\n"
 	     "  --dtype, --quantization, --kv-cache-dtype, --tensor-parallel-size,\n"
 	     "  --max-model-len, --max-num-seqs, --api-key, ...\n\n"
 	     "docs/cli.md lists which arguments are honoured, accepted and refused.");
@@ -61,6 +62,8 @@ int cli_serve(int argc, char **argv)
 			options.unix_path = argv[++i];
 		} else if (strncmp(argv[i], "--unix-socket=", 14) == 0) {
 			options.unix_path = argv[i] + 14;
+		} else if (strcmp(argv[i], "--no-model") == 0) {
+			options.flags |= GH_WORKER_NO_MODEL;
 		} else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
 			usage();
 			return CLI_OK;

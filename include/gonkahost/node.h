@@ -23,12 +23,17 @@ typedef struct gh_worker_options {
 		*args;         /**< [arg_count] vLLM's arguments, without a program name; borrows */
 	size_t arg_count;      /**< entries of args */
 	const char *unix_path; /**< listen on this socket instead of --host and --port; borrows */
+	uint32_t flags;        /**< GH_WORKER_* bits */
+	uint32_t reserved;     /**< must be 0 */
 } gh_worker_options;
 
+/** Load no model: for proofs only, which an inference node asks for on a Unix socket. */
+#define GH_WORKER_NO_MODEL 1u
+
 /** Initialiser: all defaults. */
-#define GH_WORKER_OPTIONS_INIT                           \
-	{                                                \
-		sizeof(gh_worker_options), NULL, 0, NULL \
+#define GH_WORKER_OPTIONS_INIT                                 \
+	{                                                      \
+		sizeof(gh_worker_options), NULL, 0, NULL, 0, 0 \
 	}
 
 /**

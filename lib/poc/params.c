@@ -91,6 +91,15 @@ gh_status gh_poc_params_parse(gh_poc_params *out, const char *text, size_t len, 
 	return status;
 }
 
+bool gh__poc_params_equal(const gh_poc_params *a, const gh_poc_params *b)
+{
+	return a->dim == b->dim && a->n_layers == b->n_layers && a->n_heads == b->n_heads &&
+	       a->n_kv_heads == b->n_kv_heads && a->vocab_size == b->vocab_size &&
+	       a->ffn_dim_multiplier == b->ffn_dim_multiplier && a->multiple_of == b->multiple_of &&
+	       a->norm_eps == b->norm_eps && a->rope_theta == b->rope_theta &&
+	       a->use_scaled_rope == b->use_scaled_rope && a->seq_len == b->seq_len;
+}
+
 static gh_status check_int(const char *name, int64_t value, int64_t least, int64_t most,
 			   gh_error *error)
 {

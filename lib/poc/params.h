@@ -33,6 +33,8 @@ typedef struct gh__poc_shape {
 /* Name of the index-th set; NULL behind the last. */
 const char *gh__poc_params_name(size_t index);
 
+bool gh__poc_params_equal(const gh_poc_params *a, const gh_poc_params *b);
+
 /* Check every field and derive the sizes. GH_EINVAL names the field. */
 gh_status gh__poc_shape_of(gh__poc_shape *out, const gh_poc_params *params, gh_error *error);
 

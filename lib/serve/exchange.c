@@ -8,7 +8,6 @@
 #include "base/clock.h"
 
 #define JSON "application/json"
-#define SSE  "text/event-stream; charset=utf-8"
 
 static const double seconds[] = { 0.1, 0.5, 1 };
 static const double fine_seconds[] = { 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1,  1.5, 2,
@@ -157,10 +156,10 @@ void gh__exchange_json(gh__exchange *x, gh__buf *out)
 	gh__buf_free(out);
 }
 
-void gh__exchange_stream(gh__exchange *x)
+void gh__exchange_stream(gh__exchange *x, const char *type)
 {
 	x->status = 200;
-	gh__http_stream_begin(x->request, 200, SSE);
+	gh__http_stream_begin(x->request, 200, type);
 }
 
 gh_status gh__exchange_write(gh__exchange *x, const void *data, size_t len)

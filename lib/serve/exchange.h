@@ -30,7 +30,7 @@ void gh__exchange_refuse(gh__exchange *x, int status, const char *type, const ch
 /* out as JSON with status 200, or 500 when it has failed; out is freed. */
 void gh__exchange_json(gh__exchange *x, gh__buf *out);
 
-void gh__exchange_stream(gh__exchange *x);
+void gh__exchange_stream(gh__exchange *x, const char *type);
 gh_status gh__exchange_write(gh__exchange *x, const void *data, size_t len);
 void gh__exchange_end(gh__exchange *x, bool whole); /* not whole: the client sees it break off */
 

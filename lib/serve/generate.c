@@ -13,6 +13,7 @@
 #define ID_MAX      128
 #define ID_DIGITS   32
 #define CLIENT_GONE 499
+#define SSE         "text/event-stream; charset=utf-8"
 
 typedef struct job job;
 
@@ -246,7 +247,7 @@ static void submit_all(job *j)
 		die(j);
 	} else if (j->request.stream) {
 		j->streaming = true;
-		gh__exchange_stream(j->exchange);
+		gh__exchange_stream(j->exchange, SSE);
 		gh__openai_answer_begin(j->answer, &j->out);
 		if (j->out.len > 0 &&
 		    gh__exchange_write(j->exchange, j->out.data, j->out.len) != GH_OK)

@@ -33,6 +33,7 @@ void gh__info_health(gh__exchange *x)
 {
 	switch (atomic_load(&x->worker->state)) {
 	case GH__WORKER_READY:
+	case GH__WORKER_BARE:
 		gh__exchange_respond(x, 200, NULL, "", 0);
 		break;
 	case GH__WORKER_LOADING:
@@ -49,7 +50,10 @@ void gh__info_not_ready(gh__exchange *x)
 	if (atomic_load(&x->worker->state) == GH__WORKER_FAILED)
 		respond_failed(x);
 	else
-		gh__exchange_refuse(x, 503, GH__OPENAI_BUSY, "The model is being loaded.");
+		gh__exchange_refuse(x, 503, GH__OPENAI_BUSY,
+				    atomic_load(&x->worker->state) == GH__WORKER_BARE
+					    ? "There is no model."
+					    : "The model is being loaded.");
 }
 
 static void write_model(gh__buf *out, const gh_worker *worker, const char *name)

@@ -5,6 +5,7 @@
 #include "openai/tokenize.h"
 #include "serve/generate.h"
 #include "serve/info.h"
+#include "serve/proofs.h"
 
 #define OUT_MAX    ((size_t)256 << 20)
 #define LARGE_BODY ((size_t)256 << 10)
@@ -13,6 +14,7 @@ enum {
 	QUIET = 1,    /* not counted */
 	READY = 2,    /* needs the model */
 	PREPARED = 4, /* has a JSON body, and runs by the crew */
+	PRIVATE = 8,  /* only for the node that started the worker */
 };
 
 typedef void route_fn(gh__exchange *x);
@@ -92,6 +94,14 @@ static const route routes[] = {
 	{ "POST", "/tokenize", tokenize, READY | PREPARED, NULL },
 	{ "POST", "/detokenize", detokenize, READY | PREPARED, NULL },
 	{ "POST", "/invocations", invocation, READY | PREPARED, NULL },
+	{ "POST", "/control/proofs/round", gh__proofs_round, PREPARED | PRIVATE | QUIET, NULL },
+	{ "GET", "/control/proofs/status", gh__proofs_status, PRIVATE | QUIET, NULL },
+	{ "POST", "/control/proofs/generate", gh__proofs_generate, PREPARED | PRIVATE | QUIET,
+	  NULL },
+	{ "POST", "/control/proofs/finish", gh__proofs_finish, PRIVATE | QUIET, NULL },
+	{ "POST", "/control/proofs/distances", gh__proofs_distances, PREPARED | PRIVATE | QUIET,
+	  NULL },
+	{ "POST", "/control/proofs/stop", gh__proofs_end, PRIVATE | QUIET, NULL },
 	{ "POST", "/v1/embeddings", NULL, 0, "Embeddings" },
 	{ "POST", "/pooling", NULL, 0, "Pooling" },
 	{ "POST", "/classify", NULL, 0, "Classification" },
@@ -208,6 +218,8 @@ void gh__routes_handle(gh__http_request *request, void *userdata)
 	}
 	path = inner_path(worker, gh__http_path(request), &len);
 	const route *r = find(x->method, path, len, &allowed);
+	if (r && r->flags & PRIVATE && !worker->proofs)
+		r = NULL;
 	x->handler = r ? r->flags & QUIET ? NULL : r->path : "none";
 	x->route = r ? (size_t)(r - routes) : GH__ROUTES_MAX;
 	if (!may_enter(x, path)) {

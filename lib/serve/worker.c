@@ -14,6 +14,7 @@
 #include "base/thread.h"
 #include "json/json.h"
 #include "serve/environment.h"
+#include "serve/proofs.h"
 #include "serve/routes.h"
 
 enum { PREPARE_THREADS = 4, PREPARE_LARGE_THREADS = 1, PREPARE_WAITING = 32768, STOP_SECONDS = 5 };
@@ -160,7 +161,8 @@ static gh_status read_cors(gh_worker *worker, gh_error *error)
 	return status;
 }
 
-static gh_status read_options(gh_worker *worker, const gh_worker_options *given, gh_error *error)
+static gh_status read_options(gh_worker *worker, const gh_worker_options *given, bool *no_model,
+			      gh_error *error)
 {
 	const gh_worker_options defaults = GH_WORKER_OPTIONS_INIT;
 	gh_worker_options o;
@@ -171,6 +173,9 @@ static gh_status read_options(gh_worker *worker, const gh_worker_options *given,
 	if (status == GH_OK && o.arg_count > 0 && !o.args)
 		status = gh__fail(error, GH_EINVAL, "args: %zu of them, but the list is NULL",
 				  o.arg_count);
+	if (status == GH_OK && (o.flags & ~GH_WORKER_NO_MODEL || o.reserved))
+		status = gh__fail(error, GH_EINVAL, "flags: 0x%x has unknown bits", o.flags);
+	*no_model = (o.flags & GH_WORKER_NO_MODEL) != 0;
 	if (status == GH_OK)
 		status = gh__args_parse(&worker->args, o.args, o.arg_count, error);
 	if (status == GH_OK)
@@ -230,6 +235,7 @@ static gh_status listen_on(gh_worker *worker, gh_error *error)
 static void worker_free(gh_worker *worker)
 {
 	atomic_store(&worker->stopping, true);
+	gh__proofs_stop(worker->proofs);
 	if (worker->http)
 		gh__http_server_stop(worker->http, gh__now() + STOP_SECONDS * GH__SECOND);
 	if (worker->loader_started)
@@ -240,6 +246,7 @@ static void worker_free(gh_worker *worker)
 	if (worker->large)
 		gh__crew_stop(worker->large);
 	gh__served_free(&worker->served);
+	gh__proofs_free(worker->proofs);
 	gh__crew_free(worker->crew);
 	gh__crew_free(worker->large);
 	gh__metrics_free(worker->metrics);
@@ -262,6 +269,7 @@ gh_status gh__worker_start(gh_worker **out, const gh_worker_options *options, gh
 			   void *userdata, gh_error *error)
 {
 	gh_worker *worker = gh__calloc(1, sizeof *worker);
+	bool no_model = false;
 
 	if (!worker)
 		return gh__fail_nomem(error);
@@ -272,7 +280,7 @@ gh_status gh__worker_start(gh_worker **out, const gh_worker_options *options, gh
 	worker->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	gh_status status = worker->wake < 0 ? gh__fail(error, GH_EIO, "eventfd") : GH_OK;
 	if (status == GH_OK)
-		status = read_options(worker, options, error);
+		status = read_options(worker, options, &no_model, error);
 	if (status == GH_OK)
 		status = gh__metrics_create(&worker->metrics, error);
 	if (status == GH_OK)
@@ -280,9 +288,13 @@ gh_status gh__worker_start(gh_worker **out, const gh_worker_options *options, gh
 	if (status == GH_OK)
 		status = gh__crew_create(&worker->large, PREPARE_LARGE_THREADS, PREPARE_WAITING,
 					 error);
+	if (status == GH_OK && worker->unix_path)
+		status = gh__proofs_create(&worker->proofs, error);
+	if (no_model)
+		atomic_store(&worker->state, GH__WORKER_BARE);
 	if (status == GH_OK)
 		status = listen_on(worker, error);
-	if (status == GH_OK) {
+	if (status == GH_OK && !no_model) {
 		status = gh__thread_start(&worker->loader, "gh-loader", load, worker, error);
 		worker->loader_started = status == GH_OK;
 	}

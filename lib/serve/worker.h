@@ -36,6 +36,7 @@ typedef struct gh__served {
 typedef enum gh__worker_state {
 	GH__WORKER_LOADING,
 	GH__WORKER_READY,
+	GH__WORKER_BARE, /* there is no model, and none is wanted */
 	GH__WORKER_FAILED
 } gh__worker_state;
 
@@ -57,9 +58,10 @@ struct gh_worker {
 	gh__metrics *metrics;
 	_Atomic(gh__metric *) requests[GH__ROUTES_MAX + 1][GH__STATUS_CLASSES];
 	gh__http_server *http;
-	gh__crew *crew;      /* for bodies of the usual size */
-	gh__crew *large;     /* for others, so that they hold nobody up but each other */
-	_Atomic int running; /* generations */
+	struct gh__proofs *proofs; /* NULL: not on a Unix socket */
+	gh__crew *crew;            /* for bodies of the usual size */
+	gh__crew *large;           /* for others, so that they hold nobody up but each other */
+	_Atomic int running;       /* generations */
 
 	int wake; /* eventfd */
 	pthread_t loader;

@@ -98,7 +98,7 @@ static void plain_row(const packed_case *c, const void *qkv, int64_t row, int64_
 
 		for (int64_t i = 0; i < c->dim; i++) {
 			y[i] += p * get(c->act, qkv, j * stride + v + i);
-			size[i] += p * fabs(get(c->act, qkv, j * stride + v + i));
+			size[i] += p * fabs((double)get(c->act, qkv, j * stride + v + i));
 		}
 	}
 }

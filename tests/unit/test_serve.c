@@ -255,7 +255,7 @@ START_TEST(huge_prompts)
 
 		memcpy(body, cases[i].before, start);
 		memset(body + start, 'a', size);
-		strcpy(body + start + size, cases[i].after);
+		memcpy(body + start + size, cases[i].after, strlen(cases[i].after) + 1);
 		reply r = ask(port, "POST", cases[i].path, JSON_TYPE, body);
 		check_error(cases[i].path, &r, &refused);
 		free(body);
