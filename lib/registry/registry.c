@@ -11,6 +11,7 @@
 #include "registry/node.h"
 #include "registry/node_check.h"
 #include "registry/node_json.h"
+#include "registry/number.h"
 #include "store/store.h"
 
 enum { CONFIG_FILE_MAX = 16 << 20, NODES_MAX = 4096, FINDINGS_MAX = 4096 };
@@ -214,6 +215,72 @@ gh_status gh_registry_list(gh_registry *registry, gh_node_list **out, gh_error *
 
 	pthread_mutex_lock(&registry->lock);
 	status = list_locked(registry, out, error);
+	pthread_mutex_unlock(&registry->lock);
+	return status;
+}
+
+/* ---- numbers ---- */
+
+static gh_status id_locked(gh_registry *registry, uint64_t number, char **id, gh_error *error)
+{
+	sqlite3_stmt *row = gh__store_statement(registry->store,
+						"SELECT id FROM node WHERE number = ?1", error);
+	gh_status status = GH_OK;
+	int step;
+
+	if (!row)
+		return GH_EIO;
+	sqlite3_bind_int64(row, 1, (sqlite3_int64)number);
+	step = sqlite3_step(row);
+	if (step == SQLITE_ROW) {
+		*id = gh__strdup(column(row, 0));
+		status = *id ? GH_OK : gh__fail_nomem(error);
+	} else if (step != SQLITE_DONE) {
+		status = gh__store_fail(registry->store, "registry: reading numbers", error);
+	}
+	sqlite3_reset(row);
+	return status;
+}
+
+gh_status gh__registry_id_of(gh_registry *registry, uint64_t number, char **id, gh_error *error)
+{
+	gh_status status;
+
+	*id = NULL;
+	if (number > INT64_MAX)
+		return GH_OK;
+	pthread_mutex_lock(&registry->lock);
+	status = id_locked(registry, number, id, error);
+	pthread_mutex_unlock(&registry->lock);
+	return status;
+}
+
+static gh_status highest_locked(gh_registry *registry, uint64_t *number, gh_error *error)
+{
+	sqlite3_stmt *row =
+		gh__store_statement(registry->store,
+				    "SELECT seq FROM sqlite_sequence WHERE name = 'node'", error);
+	gh_status status = GH_OK;
+	int step;
+
+	if (!row)
+		return GH_EIO;
+	step = sqlite3_step(row);
+	if (step == SQLITE_ROW)
+		*number = (uint64_t)sqlite3_column_int64(row, 0);
+	else if (step != SQLITE_DONE)
+		status = gh__store_fail(registry->store, "registry: reading numbers", error);
+	sqlite3_reset(row);
+	return status;
+}
+
+gh_status gh__registry_highest(gh_registry *registry, uint64_t *number, gh_error *error)
+{
+	gh_status status;
+
+	*number = 0;
+	pthread_mutex_lock(&registry->lock);
+	status = highest_locked(registry, number, error);
 	pthread_mutex_unlock(&registry->lock);
 	return status;
 }

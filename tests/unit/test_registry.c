@@ -9,6 +9,7 @@
 #include "json/json.h"
 #include "registry/node.h"
 #include "registry/node_json.h"
+#include "registry/number.h"
 
 static char folder[] = "/tmp/gh-test-registry-XXXXXX";
 static char path[128];
@@ -93,8 +94,12 @@ START_TEST(numbers_are_kept_and_never_reused)
 	gh_node a = sample("a", 5000), b = sample("b", 6000), c = sample("c", 7000);
 	gh_node_list *list;
 	int32_t removed = 0;
+	uint64_t highest = 1;
+	char *id;
 
 	assert_ok(gh_registry_open(&registry, path, error));
+	assert_ok(gh__registry_highest(registry, &highest, error));
+	ck_assert_uint_eq(highest, 0);
 	assert_ok(gh_registry_put(registry, &a, error));
 	assert_ok(gh_registry_put(registry, &b, error));
 	assert_ok(gh_registry_enable(registry, "a", 0, 7, error));
@@ -115,6 +120,18 @@ START_TEST(numbers_are_kept_and_never_reused)
 	ck_assert_str_eq(list->nodes[1].id, "c");
 	ck_assert_uint_eq(list->nodes[1].number, 3);
 	gh_node_list_free(list);
+	assert_ok(gh__registry_id_of(registry, 3, &id, error));
+	ck_assert_str_eq(id, "c");
+	gh__free(id);
+	for (uint64_t number = 0; number < 5; number += 2) { /* 2 was b's */
+		assert_ok(gh__registry_id_of(registry, number, &id, error));
+		ck_assert_ptr_null(id);
+	}
+	assert_ok(gh__registry_id_of(registry, UINT64_MAX, &id, error));
+	ck_assert_ptr_null(id);
+	assert_ok(gh_registry_remove(registry, "c", &removed, error));
+	assert_ok(gh__registry_highest(registry, &highest, error));
+	ck_assert_uint_eq(highest, 3);
 	assert_fails(GH_ENOENT, "node not found: nobody",
 		     gh_registry_enable(registry, "nobody", 1, 0, error));
 	gh_registry_close(registry);
