@@ -168,7 +168,7 @@ typedef struct gh_network_node_options {
 	const char *host;        /**< address of the public server; NULL = "0.0.0.0", or "127.0.0.1"
 				  *   with ALLOW_UNSIGNED; borrows */
 	const char *admin_host;  /**< of the callback and admin servers; NULL = "127.0.0.1" */
-	const char *data_dir;    /**< registry and keys; NULL = ".dapi"; borrows */
+	const char *data_dir;    /**< registry, proofs and keys; NULL = ".dapi"; borrows */
 	const char *node_config; /**< node-config.json to merge once; NULL = none; borrows */
 	int32_t public_port;     /**< 0 = 8000, -1 = the kernel chooses */
 	int32_t callback_port;   /**< 0 = 9100, -1 = the kernel chooses */

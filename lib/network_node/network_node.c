@@ -52,21 +52,40 @@ static gh_status check(const gh_network_node_options *options, gh_error *error)
 	return status;
 }
 
-static gh_status open_registry(gh_network_node *node, const gh_network_node_options *options,
-			       gh_error *error)
+/* Proofs have a file of their own: it grows and is forgotten, round by round. */
+static gh_status open_stores(gh_network_node *node, const gh_network_node_options *options,
+			     gh_error *error)
 {
-	gh__buf path = GH__BUF_INIT(4096);
+	const char *folder = options->data_dir ? options->data_dir : ".dapi";
+	gh__buf registry = GH__BUF_INIT(4096), proofs = GH__BUF_INIT(4096);
 	int32_t merged;
 	gh_status status;
 
-	gh__buf_printf(&path, "%s/registry.db", options->data_dir ? options->data_dir : ".dapi");
-	status = gh__buf_status(&path);
+	gh__buf_printf(&registry, "%s/registry.db", folder);
+	gh__buf_printf(&proofs, "%s/proofs.db", folder);
+	status = gh__buf_status(&registry);
 	if (status == GH_OK)
-		status = gh_registry_open(&node->registry, gh__buf_str(&path), error);
-	gh__buf_free(&path);
+		status = gh_registry_open(&node->registry, gh__buf_str(&registry), error);
 	if (status == GH_OK && options->node_config && options->node_config[0])
 		status = gh_registry_merge_config(node->registry, options->node_config, &merged,
 						  error);
+	if (status == GH_OK)
+		status = gh__buf_status(&proofs);
+	if (status == GH_OK)
+		status = gh__proof_store_open(&node->proofs, gh__buf_str(&proofs), error);
+	gh__buf_free(&registry);
+	gh__buf_free(&proofs);
+	return status;
+}
+
+static gh_status start_desks(gh_network_node *node, gh_error *error)
+{
+	gh_status status = gh__desk_create(&node->admin, node, "gh-admin", error);
+
+	if (status == GH_OK)
+		status = gh__desk_create(&node->callback, node, "gh-callback", error);
+	if (status == GH_OK)
+		status = gh__desk_create(&node->public_desk, node, "gh-public", error);
 	return status;
 }
 
@@ -129,7 +148,8 @@ static gh_status start_servers(gh_network_node *node, const gh_network_node_opti
 	if (status == GH_OK)
 		status = start_server(&node->callback_server, node, private_host,
 				      options->callback_port ? options->callback_port : 9100,
-				      options->allow, NULL, 0, error);
+				      options->allow, gh__callback_routes, gh__callback_route_count,
+				      error);
 	if (status == GH_OK)
 		status = start_server(&node->public_server, node, public_host,
 				      options->public_port ? options->public_port : 8000, NULL,
@@ -152,13 +172,13 @@ gh_status gh_network_node_start(gh_network_node **out, const gh_network_node_opt
 	if (!node)
 		return gh__fail_nomem(error);
 	node->allow_unsigned = (options.flags & GH_NETWORK_NODE_ALLOW_UNSIGNED) != 0;
-	status = open_registry(node, &options, error);
+	status = open_stores(node, &options, error);
 	if (status == GH_OK)
 		status = start_broker(node, error);
 	if (status == GH_OK)
 		status = gh__http_client_create(&node->relay, error);
 	if (status == GH_OK)
-		status = gh__desk_create(&node->admin, node, "gh-admin", error);
+		status = start_desks(node, error);
 	if (status == GH_OK)
 		status = start_servers(node, &options, error);
 	if (status != GH_OK) {
@@ -194,11 +214,14 @@ void gh_network_node_stop(gh_network_node *node)
 	if (node->admin_server)
 		gh__http_server_stop(node->admin_server, deadline);
 	gh__desk_free(node->admin);
+	gh__desk_free(node->callback);
+	gh__desk_free(node->public_desk);
 	if (node->broker)
 		gh__broker_stop(node->broker);
 	gh__http_client_free(node->relay);
 	gh__http_client_free(node->control);
 	gh__broker_free(node->broker);
+	gh__proof_store_close(node->proofs);
 	gh_registry_close(node->registry);
 	gh__free(node);
 }

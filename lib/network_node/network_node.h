@@ -9,17 +9,20 @@
 #include "http/server.h"
 #include "network_node/admin.h"
 #include "network_node/broker.h"
+#include "network_node/callback.h"
 #include "network_node/desk.h"
+#include "network_node/proofs.h"
 
 /*
- * A network node: three servers over one registry and one broker.
+ * A network node: three servers over one registry, one broker and one store of proofs.
  */
 struct gh_network_node {
 	gh_registry *registry;
 	gh__broker *broker;
 	gh__http_client *control; /* looks and orders */
 	gh__http_client *relay;   /* clients' requests */
-	gh__desk *admin;
+	gh__proof_store *proofs;
+	gh__desk *admin, *callback, *public_desk; /* of each server's requests for the disk */
 	gh__http_server *public_server, *callback_server, *admin_server;
 	bool allow_unsigned;
 };

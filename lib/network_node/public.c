@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "json/json.h"
 #include "json/pull.h"
+#include "network_node/poc_batches.h"
 #include "network_node/relay.h"
 
 /*
@@ -152,6 +153,8 @@ const gh__http_route gh__public_routes[] = {
 	{ "POST", "/api/v1/chat/completions", chat },
 	{ "GET", "/v1/models", models },
 	{ "GET", "/api/v1/models", models },
+	{ "GET", "/v1/poc-batches/:epoch", gh__poc_batches },
+	{ "GET", "/api/v1/poc-batches/:epoch", gh__poc_batches },
 	{ "GET", "/v1/status", status },
 	{ "GET", "/api/v1/status", status },
 	{ "GET", "/health", health },

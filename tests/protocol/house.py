@@ -114,6 +114,7 @@ class NetworkNode(Program):
                          "--callback-port", "0", "--admin-port", str(admin_port), *arguments)
         ports = self.announced()
         self.public, self.admin = ports["public_port"], ports["admin_port"]
+        self.callback = ports["callback_port"]
 
     def nodes(self):
         return {n["node"]["id"]: n for n in json.loads(call(self.admin, "GET", "/admin/v1/nodes")[1])}
