@@ -66,10 +66,11 @@ gh_status gh__proof_store_judge(gh__proof_store *proofs, const gh__proof_verdict
 				bool *added, gh_error *error);
 
 /*
- * A node's share of a round's nonces: number, number + count, number + 2 * count, ... The count is
- * fixed when a round is first asked for, as one more than the highest number then, and stays: shares
- * do not overlap, whenever a node joins and however often it is started. GH_EINVAL: the number is not
- * among those of the round (the node came later, and joins in the next one).
+ * A node's share of a round's nonces: number, number + count, number + 2 * count, ... which its groups
+ * of devices share in turn (gh_poc_nonce()). The count is fixed when a round is first asked for, as
+ * one more than the highest number then, and stays: shares do not overlap, whenever a node joins and
+ * however often it is started. GH_EINVAL: the number is not among those of the round (the node came
+ * later, and joins in the next one).
  */
 gh_status gh__proof_store_share(gh__proof_store *proofs, const char *block_hash,
 				int64_t block_height, uint64_t number, uint64_t highest,

@@ -36,7 +36,7 @@ static gh__proof_batch batch_of(const char *hash, const char *key, const int64_t
 	gh__proof_batch batch = { 0 };
 
 	for (size_t i = 0; i < count; i++)
-		dist[i] = 1 + 1.0 / (double)(nonces[i] + 3);
+		dist[i] = 1 + 1.0 / ((double)nonces[i] + 3);
 	batch.public_key = key;
 	batch.block_hash = hash;
 	batch.block_height = 17580;
@@ -75,7 +75,7 @@ static const char *told(int64_t height)
 					batch->public_key, batch->node_id);
 		for (size_t i = 0; i < batch->count; i++) {
 			ck_assert_double_eq(batch->dist[i],
-					    1 + 1.0 / (double)(batch->nonces[i] + 3));
+					    1 + 1.0 / ((double)batch->nonces[i] + 3));
 			len += (size_t)snprintf(text + len, sizeof text - len, "%s%lld",
 						i ? "," : "", (long long)batch->nonces[i]);
 		}
