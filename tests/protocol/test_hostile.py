@@ -362,6 +362,7 @@ def main():
             Target("network node", pids[2], network_node.public, CHAT, house.TINY, (400, 404, 422)),
             Target("management", pids[1], inference_node.management, "/api/v1/inference/up", None, (422, 409, 413)),
             Target("admin", pids[2], network_node.admin, "/admin/v1/nodes", None, (400, 413)),
+            Target("callback", pids[2], network_node.callback, "/v1/poc-batches/generated", None, (400, 413)),
         ]
         processes = {p.arguments[2]: p.process.pid for p in (network_node, inference_node, worker)}
         processes["its worker"], = inference_node.children()
