@@ -56,10 +56,14 @@ static size_t on_header_line(char *line, size_t size, size_t count, void *opaque
 		call->reason = GH_ETOOBIG;
 		return 0; /* ends the exchange */
 	}
-	if (!call->on_header || call->heads_over) /* later lines are trailers */
-		return size * count;
 	while (len && (line[len - 1] == '\r' || line[len - 1] == '\n'))
 		len--;
+	if (len == 0)
+		call->head_whole = true;
+	else if (len >= 5 && memcmp(line, "HTTP/", 5) == 0)
+		call->head_whole = false;
+	if (!call->on_header || call->heads_over) /* later lines are trailers */
+		return size * count;
 	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
 	if (len >= 5 && memcmp(line, "HTTP/", 5) == 0) {
 		status = status_of(line, len);
@@ -179,7 +183,11 @@ static CURLcode set_method(gh__call *call, const gh__http_call_options *options,
 		if (code == CURLE_OK)
 			code = curl_easy_setopt(easy, CURLOPT_POST, 1L);
 	}
-	return code == CURLE_OK ? curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method) : code;
+	/* curl knows a POST by itself, and would keep a method of ours also where a redirect asks for
+	 * GET. */
+	if (code == CURLE_OK && strcmp(method, "POST") != 0)
+		code = curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method);
+	return code;
 }
 
 static CURLcode set_options(gh__call *call, const gh__http_call_options *options,
@@ -200,7 +208,10 @@ static CURLcode set_options(gh__call *call, const gh__http_call_options *options
 	SET(CURLOPT_PATH_AS_IS, 1L);
 	SET(CURLOPT_PROXY, ""); /* also none from the environment */
 	SET(CURLOPT_NOSIGNAL, 1L);
-	SET(CURLOPT_FOLLOWLOCATION, 0L);
+	SET(CURLOPT_FOLLOWLOCATION, options->redirects_max > 0 ? 1L : 0L);
+	SET(CURLOPT_MAXREDIRS, (long)options->redirects_max);
+	SET(CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+	SET(CURLOPT_POSTREDIR, CURL_REDIR_POST_301 | CURL_REDIR_POST_302);
 	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	SET(CURLOPT_HTTP_CONTENT_DECODING, 0L);
 	SET(CURLOPT_TCP_KEEPALIVE, 1L);
@@ -318,6 +329,11 @@ void gh__call_report(gh__call *call, CURLcode code)
 
 	if (!call->on_done)
 		return;
+	/* curl is content with an answer that breaks off there. */
+	if (status == GH_OK && !call->head_whole) {
+		status = GH_ENET;
+		why = "the answer ended within its headers";
+	}
 	if (status == GH_EINVAL && call->connected)
 		status = GH_ENET; /* the URL was good, but the other side speaks no HTTP */
 	switch (status) {

@@ -22,6 +22,7 @@ typedef struct gh__call {
 	int64_t last_sign; /* of life: when a byte last went either way */
 	curl_off_t moved;  /* bytes either way until then */
 	bool begun, connected, paused, heads_over, interim;
+	bool head_whole;  /* the latest answer's headers came to their end */
 	gh_status reason; /* why we ended it ourselves */
 
 	void (*on_header)(int status, const char *name, const char *value, void *userdata);

@@ -9,8 +9,8 @@
  * An HTTP client: one event loop thread for any number of exchanges, connections pooled.
  *
  * Callbacks run on the loop and must not block. on_done is called exactly once for each call that
- * gh__http_call_start() accepted, as the last one, also after a cancel. Redirects are not followed,
- * proxies of the environment not used, only http and https spoken, bodies passed as they come
+ * gh__http_call_start() accepted, as the last one, also after a cancel. Redirects are followed only
+ * where asked for, proxies of the environment not used, only http and https spoken, bodies passed as they come
  * (chunks joined, compression left alone). The only headers added are Host and Accept.
  *
  * A gh__http_call is a ticket, not memory: cancelling or resuming a call that is over does nothing.
@@ -37,6 +37,9 @@ typedef struct gh__http_call_options {
 	int64_t idle_timeout; /* between bytes either way, once connected, not while paused; 0 = none */
 	int64_t total_timeout; /* 0 = none */
 	size_t answer_max;     /* collected bytes; more fails with GH_ETOOBIG; 0 = 16 MiB */
+	/* Followed at most; method and body are kept, but a 303 is followed with GET. More: GH_ENET.
+	 * on_header hears of the first answer only. */
+	int redirects_max;
 
 	/* All optional. on_header: status line first (name NULL, value NULL), then each header, then
 	 * name "" once at the end of the headers; interim answers (1xx) and trailers are left out.

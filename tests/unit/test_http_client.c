@@ -4,6 +4,13 @@
 
 #include "http/client.h"
 
+static void send_on(gh__http_request *request, void *userdata)
+{
+	(void)userdata;
+	gh__http_set_header(request, "Location", "/");
+	gh__http_respond(request, 307, NULL, "", 0);
+}
+
 START_TEST(fetching_sends_what_was_given)
 {
 	static const char *const headers[] = { "X-One: 1", "Accept:", "Content-Type: a/b", NULL };
@@ -99,6 +106,28 @@ START_TEST(wrong_calls_are_refused)
 	ck_assert_ptr_null(strstr(error.text, "hidden"));
 	ck_assert_int_eq(error.domain, GH_DOMAIN_CURL);
 	gh__http_client_free(client);
+}
+END_TEST
+
+/* What redirects lead to is in the tests of the sender; without being asked for, to nothing. */
+START_TEST(redirect_is_an_answer)
+{
+	static const gh__http_route moved[] = { { NULL, "*", send_on } };
+	gh__http_server_options options = { .routes = moved, .route_count = 1 };
+	gh__http_client *client;
+	gh__http_server *server;
+	int status;
+
+	assert_ok(gh__http_server_start(&server, &options, error));
+	assert_ok(gh__http_client_create(&client, error));
+	gh__http_call_options call = { .url = url_of(server, "/") };
+	assert_ok(gh__http_fetch(client, &call, &status, NULL, NULL, error));
+	ck_assert_int_eq(status, 307);
+	call.redirects_max = 3;
+	assert_fails(GH_ENET, "redirects",
+		     gh__http_fetch(client, &call, &status, NULL, NULL, error));
+	gh__http_client_free(client);
+	gh__http_server_stop(server, 0);
 }
 END_TEST
 
@@ -227,6 +256,8 @@ START_TEST(broken_answers_are_errors)
 		{ "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", GH_ENET },
 		{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", GH_ENET },
 		{ "", GH_ENET },
+		{ "HTTP/1.1 200 OK\r\n", GH_ENET },
+		{ "HTTP/1.1 200 OK\r\nContent-Le", GH_ENET },
 		{ "SSH-2.0-OpenSSH\r\n", GH_ENET },
 		{ "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n12345678", GH_ETOOBIG },
 		{ "HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", GH_OK },
@@ -584,6 +615,7 @@ int main(void)
 
 	tcase_add_test(cases, fetching_sends_what_was_given);
 	tcase_add_test(cases, wrong_calls_are_refused);
+	tcase_add_test(cases, redirect_is_an_answer);
 	tcase_add_test(cases, silence_has_a_limit);
 	tcase_add_test(cases, connecting_has_a_limit);
 	tcase_add_test(cases, broken_answers_are_errors);
