@@ -256,12 +256,12 @@ START_TEST(broken_answers_are_errors)
 		{ "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", GH_ENET },
 		{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", GH_ENET },
 		{ "", GH_ENET },
-		{ "HTTP/1.1 200 OK\r\n", GH_ENET },
-		{ "HTTP/1.1 200 OK\r\nContent-Le", GH_ENET },
 		{ "SSH-2.0-OpenSSH\r\n", GH_ENET },
 		{ "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n12345678", GH_ETOOBIG },
 		{ "HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", GH_OK },
 		{ "HTTP/1.0 200 OK\r\n\r\nabc", GH_OK },
+		{ "HTTP/1.1 200 OK\r\n", GH_ENET },
+		{ "HTTP/1.1 200 OK\r\nContent-Le", GH_ENET },
 	};
 	gh__http_client *client;
 
