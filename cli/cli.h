@@ -45,6 +45,9 @@ int cli_int(struct argp_state *state, const char *option, const char *text, int 
 double cli_real(struct argp_state *state, const char *option, const char *text, double min,
 		double max);
 
+/* "8GiB", "500MB", "1000000": bytes, at least 1; else a usage error that names the option. */
+int64_t cli_size(struct argp_state *state, const char *option, const char *text);
+
 void cli_print_json(const json_t *value); /* a line on stdout */
 
 /* The line by which a server says that it listens, so that a script that asked for port 0 learns the

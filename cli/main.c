@@ -198,6 +198,35 @@ double cli_real(struct argp_state *state, const char *option, const char *text, 
 	return value;
 }
 
+/* "8GiB", "500MiB", "1000000"; 0: not a size. */
+static int64_t size_of(const char *text)
+{
+	static const struct {
+		const char *unit;
+		double bytes;
+	} units[] = { { "", 1 },         { "KiB", 0x1p10 }, { "MiB", 0x1p20 },
+		      { "GiB", 0x1p30 }, { "TiB", 0x1p40 }, { "kB", 1e3 },
+		      { "MB", 1e6 },     { "GB", 1e9 },     { "TB", 1e12 } };
+	char *end;
+	double number = strtod(text, &end);
+
+	if (end == text || !isdigit((unsigned char)text[0]))
+		return 0;
+	for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
+		if (strcmp(end, units[i].unit) == 0 && number * units[i].bytes < 0x1p62)
+			return (int64_t)(number * units[i].bytes);
+	return 0;
+}
+
+int64_t cli_size(struct argp_state *state, const char *option, const char *text)
+{
+	int64_t size = size_of(text);
+
+	if (size < 1)
+		argp_error(state, "%s: expected a size such as 8GiB, got '%s'", option, text);
+	return size;
+}
+
 void cli_print_json(const json_t *value)
 {
 	char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);

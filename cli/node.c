@@ -9,7 +9,15 @@
  * gonkahost inference-node and gonkahost network-node: run until SIGINT or SIGTERM.
  */
 
-enum { KEY_HOST = 256, KEY_PORT, KEY_INFERENCE_PORT, KEY_GPUS, KEY_ALLOW };
+enum {
+	KEY_HOST = 256,
+	KEY_PORT,
+	KEY_INFERENCE_PORT,
+	KEY_GPUS,
+	KEY_ALLOW,
+	KEY_PROOF_BUDGET,
+	KEY_PROOF_DIR
+};
 
 static error_t parse_inference_node(int key, char *arg, struct argp_state *state)
 {
@@ -33,6 +41,12 @@ static error_t parse_inference_node(int key, char *arg, struct argp_state *state
 	case KEY_ALLOW:
 		options->allow = arg;
 		return 0;
+	case KEY_PROOF_DIR:
+		options->data_dir = arg;
+		return 0;
+	case KEY_PROOF_BUDGET:
+		options->proof_budget = cli_size(state, "--proof-budget", arg);
+		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
@@ -47,6 +61,10 @@ int cli_inference_node(int argc, char **argv)
 		  "Inference API (5000; 0 = any free port)", 0 },
 		{ "allow", KEY_ALLOW, "CIDR[,...]", 0,
 		  "Let only clients of these networks connect (anyone)", 0 },
+		{ "data-dir", KEY_PROOF_DIR, "FOLDER", 0,
+		  "Proofs until they are delivered (.gonkahost)", 0 },
+		{ "proof-budget", KEY_PROOF_BUDGET, "SIZE", 0,
+		  "Memory that a worker may use for proofs, such as 8GiB (half of it)", 0 },
 		{ "gpus", KEY_GPUS, "N", 0, "Count with N GPUs instead of those found", 0 },
 		{ 0 }
 	};

@@ -45,26 +45,6 @@ typedef struct poc_arguments {
 	bool json;
 } poc_arguments;
 
-/* "8GiB", "500MiB", "1000000"; 0: not a size. */
-static int64_t size_of(const char *text)
-{
-	static const struct {
-		const char *unit;
-		double bytes;
-	} units[] = { { "", 1 },         { "KiB", 0x1p10 }, { "MiB", 0x1p20 },
-		      { "GiB", 0x1p30 }, { "TiB", 0x1p40 }, { "kB", 1e3 },
-		      { "MB", 1e6 },     { "GB", 1e9 },     { "TB", 1e12 } };
-	char *end;
-	double number = strtod(text, &end);
-
-	if (end == text || !isdigit((unsigned char)text[0]))
-		return 0;
-	for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
-		if (strcmp(end, units[i].unit) == 0 && number * units[i].bytes < 0x1p62)
-			return (int64_t)(number * units[i].bytes);
-	return 0;
-}
-
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	poc_arguments *arguments = state->input;
@@ -93,9 +73,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		options->device = arg;
 		return 0;
 	case KEY_BUDGET:
-		options->budget = size_of(arg);
-		if (options->budget < 1)
-			argp_error(state, "--budget: expected a size such as 8GiB, got '%s'", arg);
+		options->budget = cli_size(state, "--budget", arg);
 		return 0;
 	case KEY_BATCH:
 		options->batch = cli_int(state, "--batch", arg, 1, 1 << 20);

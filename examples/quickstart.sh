@@ -64,7 +64,7 @@ port_of() { sed -nE "s/.*\"$2\":([0-9]+).*/\1/p" "$state/$1.out"; }
 step "Network node and inference node"
 start network-node --allow-unsigned --data-dir "$state/dapi" --public-port "$(port 8000)" \
 	--callback-port "$(port 9100)" --admin-port "$(port 9200)"
-start inference-node --port "$(port 8080)" --inference-port "$(port 5000)"
+start inference-node --data-dir "$state/proofs" --port "$(port 8080)" --inference-port "$(port 5000)"
 public=$(port_of network-node public_port)
 admin=$(port_of network-node admin_port)
 management=$(port_of inference-node port)

@@ -113,12 +113,16 @@ typedef struct gh_inference_node_options {
 	uint32_t reserved;       /**< must be 0 */
 	const char *allow; /**< only clients of these networks, as "10.0.0.0/8,127.0.0.1"; NULL =
 				  *   whoever reaches the address; borrows */
+	const char
+		*data_dir; /**< of proofs until they are delivered; NULL = ".gonkahost"; borrows */
+	int64_t proof_budget; /**< bytes that a worker may use for proofs; 0 = half of its device's */
 } gh_inference_node_options;
 
 /** Initialiser: all defaults. */
-#define GH_INFERENCE_NODE_OPTIONS_INIT                                                      \
-	{                                                                                   \
-		sizeof(gh_inference_node_options), NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, NULL \
+#define GH_INFERENCE_NODE_OPTIONS_INIT                                                             \
+	{                                                                                          \
+		sizeof(gh_inference_node_options), NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, NULL, NULL, \
+			0                                                                          \
 	}
 
 /**

@@ -213,12 +213,13 @@ GH_API GH_NODISCARD gh_status gh_poc_verify(gh_poc_check *out, const char *set,
 					    const gh_poc_options *options, gh_error *error);
 
 /**
- * The index-th nonce that a group of devices of a node tries: nodes, and the groups in them, share the
- * numbers without overlap.
+ * The index-th nonce that a group of devices of a node tries: node + group node_count + index
+ * group_count node_count. Nodes whose numbers differ modulo node_count, and the groups in them, share
+ * the numbers without overlap, whether nodes are counted from 0 or from 1.
  *
  * Owner    *out is the caller's
  * Threads  any
- * Errors   GH_EINVAL node or group is not one of so many; GH_ETOOBIG beyond 2^63 - 1
+ * Errors   GH_EINVAL no nodes, or group is not one of so many; GH_ETOOBIG beyond 2^63 - 1
  * Since    0.1
  */
 GH_API GH_NODISCARD gh_status gh_poc_nonce(uint64_t *out, uint64_t node, uint64_t node_count,

@@ -100,6 +100,32 @@ static gh_status start_supervisor(gh_inference_node *node, const gh_inference_no
 	return gh__supervisor_create(&node->supervisor, &options, error);
 }
 
+/* What is found is kept in a file until the network node has it. */
+static gh_status start_proofs(gh_inference_node *node, const gh_inference_node_options *given,
+			      gh_error *error)
+{
+	gh__pow_options options = { .supervisor = node->supervisor, .budget = given->proof_budget };
+	gh__buf path = GH__BUF_INIT(PATH_MAX);
+	gh_status status;
+
+	gh__buf_printf(&path, "%s/proofs.db", given->data_dir ? given->data_dir : ".gonkahost");
+	status = gh__buf_status(&path);
+	if (status == GH_OK)
+		status = gh__spool_open(&node->spool,
+					&(gh__spool_options){ .path = gh__buf_str(&path) }, error);
+	else
+		gh__fail(error, status, "data_dir: the path is too long");
+	gh__buf_free(&path);
+	if (status == GH_OK)
+		status = gh__http_client_create(&node->control, error);
+	if (status == GH_OK)
+		status = gh__sender_create(&node->sender, node->spool, node->control, error);
+	options.client = node->control;
+	options.spool = node->spool;
+	options.sender = node->sender;
+	return status == GH_OK ? gh__pow_create(&node->pow, &options, error) : status;
+}
+
 static gh_status start_server(gh__http_server **out, gh_inference_node *node,
 			      const gh_inference_node_options *given, int32_t port,
 			      const gh__http_route *route, unsigned idle_seconds, gh_error *error)
@@ -164,6 +190,8 @@ gh_status gh_inference_node_start(gh_inference_node **out, const gh_inference_no
 	if (status == GH_OK)
 		status = start_supervisor(node, &options, error);
 	if (status == GH_OK)
+		status = start_proofs(node, &options, error);
+	if (status == GH_OK)
 		status = start_servers(node, &options, error);
 	if (status != GH_OK) {
 		gh_inference_node_stop(node);
@@ -190,6 +218,7 @@ void gh_inference_node_stop(gh_inference_node *node)
 		return;
 	if (node->inference)
 		gh__http_server_stop(node->inference, deadline);
+	gh__pow_close(node->pow);
 	if (node->supervisor) {
 		gh_error ignored = GH_ERROR_INIT;
 
@@ -198,7 +227,12 @@ void gh_inference_node_stop(gh_inference_node *node)
 	}
 	if (node->management)
 		gh__http_server_stop(node->management, deadline + DRAIN_SECONDS * GH__SECOND);
+	gh__sender_stop(node->sender, deadline + DRAIN_SECONDS * GH__SECOND);
 	gh__http_client_free(node->relay);
+	gh__http_client_free(node->control);
+	gh__sender_free(node->sender);
+	gh__pow_free(node->pow);
+	gh__spool_close(node->spool);
 	gh__supervisor_free(node->supervisor);
 	gh__http_client_free(node->looks);
 	if (node->own_runtime_dir && node->runtime_dir && rmdir(node->runtime_dir) < 0)

@@ -5,15 +5,23 @@
 
 #include "http/client.h"
 #include "http/server.h"
+#include "inference_node/pow.h"
+#include "inference_node/sender.h"
+#include "inference_node/spool.h"
 #include "inference_node/supervisor.h"
 
 /*
- * An inference node: the management server, the inference server, and the supervisor they share.
+ * An inference node: the management server, the inference server, the supervisor they share, and the
+ * proof service with what it has to deliver.
  */
 struct gh_inference_node {
 	gh__http_client *looks; /* at workers */
 	gh__http_client *relay; /* to workers */
+	gh__http_client *control; /* proofs: workers, and the network node's callbacks */
 	gh__supervisor *supervisor;
+	gh__spool *spool;
+	gh__sender *sender;
+	gh__pow *pow;
 	gh__http_server *management, *inference;
 	char *runtime_dir;
 	bool own_runtime_dir; /* made by us: removed at the end */

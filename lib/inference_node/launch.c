@@ -76,10 +76,14 @@ gh_status gh__launch_start(const gh__launch *launch, int index, const char *sock
 	argv[n++] = launch->program;
 	argv[n++] = "--log-level=info";
 	argv[n++] = "serve";
-	argv[n++] = "--model";
-	argv[n++] = launch->model;
-	argv[n++] = "--dtype";
-	argv[n++] = launch->dtype;
+	if (launch->model) {
+		argv[n++] = "--model";
+		argv[n++] = launch->model;
+		argv[n++] = "--dtype";
+		argv[n++] = launch->dtype;
+	} else {
+		argv[n++] = "--no-model";
+	}
 	for (i = 0; i < json_array_size(launch->args); i++)
 		argv[n++] = json_string_value(json_array_get(launch->args, i));
 	argv[n++] = "--unix-socket"; /* last, so that no argument takes its place */

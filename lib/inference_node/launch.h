@@ -11,10 +11,10 @@
 enum { GH__LAUNCH_ARGS_MAX = 1024 };
 
 typedef struct gh__launch {
-	const char *program; /* runs as "program serve ..." */
-	const char *model, *dtype;
-	const json_t *args; /* array of strings */
-	int32_t gpus;       /* of the machine; 0: none */
+	const char *program;       /* runs as "program serve ..." */
+	const char *model, *dtype; /* model NULL: none, for proofs */
+	const json_t *args;        /* array of strings */
+	int32_t gpus;              /* of the machine; 0: none */
 } gh__launch;
 
 /* How many workers: GPUs / (TP x PP), at least one, at most max. GH_EINVAL: a parallel size. */

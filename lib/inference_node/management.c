@@ -5,8 +5,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/log.h"
-#include "inference_node/fields.h"
-#include "inference_node/inference_node.h"
+#include "inference_node/routes.h"
 #include "json/json.h"
 
 /*
@@ -17,25 +16,8 @@
 /* Bodies of orders; those that go to the model may be larger. */
 enum { ORDER_MAX = 4 << 20 };
 
-/* A guarded route belongs to a service and conflicts with the others. */
-typedef enum service { SERVICE_NONE = 0, SERVICE_POW, SERVICE_INFERENCE, SERVICE_TRAIN } service;
-
 static const char *const service_names[] = { "", "POW", "INFERENCE", "TRAIN" };
-
-/* What a route wants of a body. */
-typedef enum body_kind { BODY_IGNORED = 0, BODY_OBJECT, BODY_BATCH, BODY_DICT } body_kind;
-
-/* body is an object that passed the checks, or NULL; borrowed for the call. */
-typedef void act_fn(gh_inference_node *node, gh__http_request *request, const json_t *body);
-
-typedef struct route {
-	const char *method, *path;
-	service service;
-	body_kind body;
-	const gh__field *fields;
-	size_t field_count;
-	act_fn *act;
-} route;
+static const char *const state_names[] = { "STOPPED", "POW", "INFERENCE", "TRAIN" };
 
 /* ---- answers ---- */
 
@@ -63,12 +45,14 @@ static void answer_failure(gh__http_request *request, const char *message)
 
 /* ---- state and stop ---- */
 
-static service running(gh_inference_node *node)
+static gh__service running(gh_inference_node *node)
 {
 	gh__supervisor_state state;
 
 	gh__supervisor_state_get(node->supervisor, &state);
-	return state.active ? SERVICE_INFERENCE : SERVICE_NONE;
+	return !state.active  ? GH__SERVICE_NONE
+	       : state.proofs ? GH__SERVICE_POW
+			      : GH__SERVICE_INFERENCE;
 }
 
 static void get_state(gh_inference_node *node, gh__http_request *request, const json_t *body)
@@ -78,8 +62,8 @@ static void get_state(gh_inference_node *node, gh__http_request *request, const 
 
 	(void)body;
 	gh__supervisor_state_get(node->supervisor, &state);
-	answer = json_pack("{s:s}", "state", state.active ? "INFERENCE" : "STOPPED");
-	if (state.active) {
+	answer = json_pack("{s:s}", "state", state_names[running(node)]);
+	if (state.active && !state.proofs) {
 		args = gh__supervisor_args(node->supervisor);
 		json_object_set_new(answer, "poc_status",
 				    json_string(state.healthy ? "IDLE" : "NO_BACKENDS"));
@@ -100,8 +84,14 @@ static void stop(gh_inference_node *node, gh__http_request *request, const json_
 {
 	gh_error error = GH_ERROR_INIT;
 
+	gh_status status;
+
 	(void)body;
-	if (gh__supervisor_down(node->supervisor, on_down, request, &error) != GH_OK)
+	if (running(node) == GH__SERVICE_POW)
+		status = gh__pow_stop(node->pow, on_down, request, &error);
+	else
+		status = gh__supervisor_down(node->supervisor, on_down, request, &error);
+	if (status != GH_OK)
 		gh__http_fail(request, 500, "%s", error.text);
 }
 
@@ -182,68 +172,6 @@ static void up_status(gh_inference_node *node, gh__http_request *request, const 
 					elapsed, "error", error));
 }
 
-/* ---- proof of compute: a node that has none loaded ---- */
-
-static const gh__field init_fields[] = {
-	{ "block_hash", GH__FIELD_STRING, true }, { "block_height", GH__FIELD_INT, true },
-	{ "public_key", GH__FIELD_STRING, true }, { "batch_size", GH__FIELD_INT, true },
-	{ "r_target", GH__FIELD_FLOAT, true },    { "fraud_threshold", GH__FIELD_FLOAT, true },
-	{ "params", GH__FIELD_OBJECT, false },    { "url", GH__FIELD_STRING, true },
-	{ "node_id", GH__FIELD_INT, false },      { "node_count", GH__FIELD_INT, false },
-};
-
-static const gh__field batch_fields[] = {
-	{ "public_key", GH__FIELD_STRING, true }, { "block_hash", GH__FIELD_STRING, true },
-	{ "block_height", GH__FIELD_INT, true },  { "nonces", GH__FIELD_INTS, true },
-	{ "dist", GH__FIELD_FLOATS, true },       { "node_id", GH__FIELD_INT, true },
-};
-
-static void pow_init(gh_inference_node *node, gh__http_request *request, const json_t *body)
-{
-	(void)node;
-	(void)body;
-	gh__http_fail(request, 501, "Proof of compute is not supported by this node");
-}
-
-static bool number_is_set(const json_t *body, const char *name)
-{
-	const json_t *value = json_object_get(body, name);
-
-	return value && json_number_value(value) != -1.0;
-}
-
-static void pow_init_generate(gh_inference_node *node, gh__http_request *request,
-			      const json_t *body)
-{
-	if (!number_is_set(body, "node_id") || !number_is_set(body, "node_count"))
-		gh__http_fail(request, 400, "Node ID and node count must be set");
-	else
-		pow_init(node, request, body);
-}
-
-static void pow_not_running(gh_inference_node *node, gh__http_request *request, const json_t *body)
-{
-	(void)node;
-	(void)body;
-	gh__http_fail(request, 400, "PoW is not running");
-}
-
-static void pow_status(gh_inference_node *node, gh__http_request *request, const json_t *body)
-{
-	(void)node;
-	(void)body;
-	gh__http_respond_json(request, 200, json_pack("{s:s}", "status", "NOT_LOADED"));
-}
-
-static void pow_stop(gh_inference_node *node, gh__http_request *request, const json_t *body)
-{
-	(void)node;
-	(void)body;
-	gh__http_respond_json(request, 200,
-			      json_pack("{s:s, s:s}", "status", "OK", "pow_status",
-					"PoW is not running"));
-}
-
 /* ---- training: not supported, and never running ---- */
 
 static void train_start(gh_inference_node *node, gh__http_request *request, const json_t *body)
@@ -280,10 +208,11 @@ static void health(gh_inference_node *node, gh__http_request *request, const jso
 	well = !state.active || state.starting || state.healthy;
 	answer = json_pack("{s:s, s:s, s:{s:b, s:i, s:[]}, s:{s:{s:b, s:b}, s:{s:b, s:b}}}",
 			   "status", well ? "healthy" : "unhealthy", "service_state",
-			   state.active ? "INFERENCE" : "STOPPED", "gpu", "available",
-			   (int)(node->gpus > 0), "count", (int)node->gpus, "devices", "managers",
-			   "inference", "running", (int)state.active, "healthy", (int)state.healthy,
-			   "train", "running", 0, "healthy", 0);
+			   state_names[running(node)], "gpu", "available", (int)(node->gpus > 0),
+			   "count", (int)node->gpus, "devices", "managers", "inference", "running",
+			   (int)(state.active && !state.proofs), "healthy",
+			   (int)(state.healthy && !state.proofs), "train", "running", 0, "healthy",
+			   0);
 	json_object_set_new(answer, "workers",
 			    json_pack("{s:i, s:i, s:f}", "count", state.workers, "ready",
 				      state.ready, "progress", state.progress));
@@ -305,37 +234,26 @@ static void readyz(gh_inference_node *node, gh__http_request *request, const jso
 
 /* ---- routes ---- */
 
-#define FIELDS(list) list, sizeof list / sizeof list[0]
-#define NO_FIELDS    NULL, 0
-
-static const route routes[] = {
-	{ "GET", "/api/v1/state", SERVICE_NONE, BODY_IGNORED, NO_FIELDS, get_state },
-	{ "POST", "/api/v1/stop", SERVICE_NONE, BODY_IGNORED, NO_FIELDS, stop },
-	{ "POST", "/api/v1/inference/up", SERVICE_INFERENCE, BODY_OBJECT, FIELDS(up_fields), up },
-	{ "POST", "/api/v1/inference/up/async", SERVICE_INFERENCE, BODY_OBJECT, FIELDS(up_fields),
-	  up_async },
-	{ "GET", "/api/v1/inference/up/status", SERVICE_INFERENCE, BODY_IGNORED, NO_FIELDS,
-	  up_status },
-	{ "POST", "/api/v1/inference/down", SERVICE_INFERENCE, BODY_IGNORED, NO_FIELDS, stop },
-	{ "POST", "/api/v1/pow/init", SERVICE_POW, BODY_OBJECT, FIELDS(init_fields), pow_init },
-	{ "POST", "/api/v1/pow/init/generate", SERVICE_POW, BODY_OBJECT, FIELDS(init_fields),
-	  pow_init_generate },
-	{ "POST", "/api/v1/pow/init/validate", SERVICE_POW, BODY_OBJECT, FIELDS(init_fields),
-	  pow_init },
-	{ "POST", "/api/v1/pow/phase/generate", SERVICE_POW, BODY_IGNORED, NO_FIELDS,
-	  pow_not_running },
-	{ "POST", "/api/v1/pow/phase/validate", SERVICE_POW, BODY_IGNORED, NO_FIELDS,
-	  pow_not_running },
-	{ "POST", "/api/v1/pow/validate", SERVICE_POW, BODY_BATCH, FIELDS(batch_fields),
-	  pow_not_running },
-	{ "GET", "/api/v1/pow/status", SERVICE_POW, BODY_IGNORED, NO_FIELDS, pow_status },
-	{ "POST", "/api/v1/pow/stop", SERVICE_POW, BODY_IGNORED, NO_FIELDS, pow_stop },
-	{ "POST", "/api/v1/train/start", SERVICE_TRAIN, BODY_DICT, NO_FIELDS, train_start },
-	{ "POST", "/api/v1/train/stop", SERVICE_TRAIN, BODY_IGNORED, NO_FIELDS, train_stop },
-	{ "GET", "/api/v1/train/status", SERVICE_TRAIN, BODY_IGNORED, NO_FIELDS, train_status },
-	{ "GET", "/health", SERVICE_NONE, BODY_IGNORED, NO_FIELDS, health },
-	{ "GET", "/livez", SERVICE_NONE, BODY_IGNORED, NO_FIELDS, health },
-	{ "GET", "/readyz", SERVICE_NONE, BODY_IGNORED, NO_FIELDS, readyz },
+static const gh__management_route routes[] = {
+	{ "GET", "/api/v1/state", GH__SERVICE_NONE, GH__BODY_IGNORED, GH__NO_FIELDS, get_state },
+	{ "POST", "/api/v1/stop", GH__SERVICE_NONE, GH__BODY_IGNORED, GH__NO_FIELDS, stop },
+	{ "POST", "/api/v1/inference/up", GH__SERVICE_INFERENCE, GH__BODY_OBJECT,
+	  GH__FIELDS(up_fields), up },
+	{ "POST", "/api/v1/inference/up/async", GH__SERVICE_INFERENCE, GH__BODY_OBJECT,
+	  GH__FIELDS(up_fields), up_async },
+	{ "GET", "/api/v1/inference/up/status", GH__SERVICE_INFERENCE, GH__BODY_IGNORED,
+	  GH__NO_FIELDS, up_status },
+	{ "POST", "/api/v1/inference/down", GH__SERVICE_INFERENCE, GH__BODY_IGNORED, GH__NO_FIELDS,
+	  stop },
+	{ "POST", "/api/v1/train/start", GH__SERVICE_TRAIN, GH__BODY_DICT, GH__NO_FIELDS,
+	  train_start },
+	{ "POST", "/api/v1/train/stop", GH__SERVICE_TRAIN, GH__BODY_IGNORED, GH__NO_FIELDS,
+	  train_stop },
+	{ "GET", "/api/v1/train/status", GH__SERVICE_TRAIN, GH__BODY_IGNORED, GH__NO_FIELDS,
+	  train_status },
+	{ "GET", "/health", GH__SERVICE_NONE, GH__BODY_IGNORED, GH__NO_FIELDS, health },
+	{ "GET", "/livez", GH__SERVICE_NONE, GH__BODY_IGNORED, GH__NO_FIELDS, health },
+	{ "GET", "/readyz", GH__SERVICE_NONE, GH__BODY_IGNORED, GH__NO_FIELDS, readyz },
 };
 
 enum { ROUTES = sizeof routes / sizeof routes[0] };
@@ -352,17 +270,20 @@ static bool same_path(const char *path, const char *of_route)
 }
 
 /* NULL: answered. */
-static const route *find(gh__http_request *request)
+static const gh__management_route *find(gh__http_request *request)
 {
 	const char *path = gh__http_path(request), *allowed = NULL;
 	size_t i;
 
-	for (i = 0; i < ROUTES; i++) {
-		if (!same_path(path, routes[i].path))
+	for (i = 0; i < ROUTES + gh__pow_route_count; i++) {
+		const gh__management_route *r =
+			i < ROUTES ? &routes[i] : &gh__pow_routes[i - ROUTES];
+
+		if (!same_path(path, r->path))
 			continue;
-		if (strcmp(routes[i].method, gh__http_method(request)) == 0)
-			return &routes[i];
-		allowed = routes[i].method;
+		if (strcmp(r->method, gh__http_method(request)) == 0)
+			return r;
+		allowed = r->method;
 	}
 	if (allowed) {
 		gh__http_set_header(request, "allow", allowed);
@@ -420,15 +341,15 @@ static void broken_json(gh__http_request *request, const char *body, size_t len)
 	one_finding(request, finding);
 }
 
-static void not_an_object(gh__http_request *request, body_kind kind, const json_t *input)
+static void not_an_object(gh__http_request *request, gh__body_kind kind, const json_t *input)
 {
-	if (kind == BODY_BATCH)
+	if (kind == GH__BODY_BATCH)
 		one_finding(request,
 			    gh__finding("dataclass_type", NULL,
 					"Input should be a dictionary or an instance of "
 					"ProofBatch",
 					input, json_pack("{s:s}", "class_name", "ProofBatch")));
-	else if (kind == BODY_DICT)
+	else if (kind == GH__BODY_DICT)
 		one_finding(request,
 			    gh__finding("dict_type", NULL, "Input should be a valid dictionary",
 					input, NULL));
@@ -466,11 +387,11 @@ static json_t *read_body(gh__http_request *request)
 }
 
 /* false: answered with the conflict. */
-static bool free_to_act(gh_inference_node *node, gh__http_request *request, service wanted)
+static bool free_to_act(gh_inference_node *node, gh__http_request *request, gh__service wanted)
 {
-	service now = running(node);
+	gh__service now = running(node);
 
-	if (wanted == SERVICE_NONE || now == SERVICE_NONE || now == wanted)
+	if (wanted == GH__SERVICE_NONE || now == GH__SERVICE_NONE || now == wanted)
 		return true;
 	gh__http_fail(request, 409,
 		      "Cannot run %s because MLNode is currently in ServiceState.%s mode. Please "
@@ -480,7 +401,7 @@ static bool free_to_act(gh_inference_node *node, gh__http_request *request, serv
 }
 
 /* false: answered with what is wrong. */
-static bool fields_fit(gh__http_request *request, const route *r, const json_t *body)
+static bool fields_fit(gh__http_request *request, const gh__management_route *r, const json_t *body)
 {
 	json_t *findings;
 
@@ -501,24 +422,25 @@ static bool fields_fit(gh__http_request *request, const route *r, const json_t *
 	return true;
 }
 
-static void go_through(gh_inference_node *node, gh__http_request *request, const route *r)
+static void go_through(gh_inference_node *node, gh__http_request *request,
+		       const gh__management_route *r)
 {
 	json_t *body = NULL;
 
-	if (r->body != BODY_IGNORED) {
+	if (r->body != GH__BODY_IGNORED) {
 		body = read_body(request);
 		if (!body)
 			return;
 	}
 	if (free_to_act(node, request, r->service) &&
-	    (r->body == BODY_IGNORED || fields_fit(request, r, body)))
+	    (r->body == GH__BODY_IGNORED || fields_fit(request, r, body)))
 		r->act(node, request, body);
 	json_decref(body);
 }
 
 void gh__management_handle(gh__http_request *request, void *userdata)
 {
-	const route *r;
+	const gh__management_route *r;
 
 	if (strncmp(gh__http_path(request), "/v1", 3) == 0) {
 		gh__proxy_handle(request, userdata);

@@ -87,6 +87,11 @@ void gh__proxy_handle(gh__http_request *request, void *userdata)
 		gh__http_fail(request, 405, "Method Not Allowed");
 		return;
 	}
+	/* What is between a node and its workers is nobody else's. */
+	if (strncmp(gh__http_path(request), "/control", 8) == 0) {
+		gh__http_fail(request, 404, "Not Found");
+		return;
+	}
 	if (gh__supervisor_lease(node->supervisor, &lease)) {
 		pass(node, request, &lease);
 		return;

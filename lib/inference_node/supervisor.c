@@ -34,6 +34,7 @@ typedef struct worker {
 	worker_state state;
 	char socket[108];
 	int inflight;
+	uint64_t birth;
 	int silent;   /* looks without an answer in a row */
 	int restarts; /* in a row */
 	int64_t next_look, restart_at;
@@ -70,6 +71,7 @@ struct gh__supervisor {
 	worker workers[WORKERS_MAX];
 	int count;
 	uint64_t generation; /* of the workers: counts the starts */
+	uint64_t births;     /* processes that were started */
 	order *current;      /* STARTING and RUNNING: what is served */
 	order *waiting;      /* ENDING: what comes next */
 	bool ever_up, failed, cancelled;
@@ -151,10 +153,10 @@ gh_status gh__supervisor_up(gh__supervisor *s, const char *model, const char *dt
 
 	if (!o)
 		return gh__fail_nomem(error);
-	o->model = gh__strdup(model);
+	o->model = model ? gh__strdup(model) : NULL;
 	o->dtype = gh__strdup(dtype);
 	o->args = json_deep_copy(args);
-	if (!o->model || !o->dtype || !o->args) {
+	if ((model && !o->model) || !o->dtype || !o->args) {
 		order_free(o);
 		return gh__fail_nomem(error);
 	}
@@ -194,6 +196,7 @@ static gh_status spawn(gh__supervisor *s, int index, gh_error *error)
 	gh__process_done(&w->process); /* nothing of an earlier one stays behind */
 	status = gh__launch_start(&launch, index, w->socket, &w->process, error);
 	w->state = status == GH_OK ? WORKER_LOADING : WORKER_DOWN;
+	w->birth = ++s->births;
 	w->silent = 0;
 	w->progress = 0;
 	w->loading_since = gh__now();
@@ -207,7 +210,7 @@ static void start_failed(gh__supervisor *s, const char *message)
 {
 	order *o = s->current;
 
-	gh__error("supervisor", "model=%s %s", o->model, message);
+	gh__error("supervisor", "model=%s %s", o->model ? o->model : "none", message);
 	snprintf(s->problem, sizeof s->problem, "%s", message);
 	s->failed = true;
 	s->current = NULL;
@@ -643,7 +646,8 @@ void gh__supervisor_state_get(gh__supervisor *s, gh__supervisor_state *out)
 	out->healthy = out->ready > 0;
 	out->elapsed =
 		s->ordered_at ? (double)(gh__now() - s->ordered_at) / (double)GH__SECOND : -1.0;
-	if (s->current)
+	out->proofs = out->active && s->current && !s->current->model;
+	if (s->current && s->current->model)
 		snprintf(out->model, sizeof out->model, "%s", s->current->model);
 	memcpy(out->problem, s->problem, sizeof out->problem);
 	out->failed = s->failed;
@@ -665,13 +669,36 @@ json_t *gh__supervisor_args(gh__supervisor *s)
 	return args;
 }
 
+/* Lock held: workers exist that serve a model, or else that compute proofs. */
+static bool serves(const gh__supervisor *s, bool a_model)
+{
+	return (s->phase == STARTING || s->phase == RUNNING) && s->current &&
+	       (s->current->model != NULL) == a_model;
+}
+
+bool gh__supervisor_prover(gh__supervisor *s, int index, gh__worker_lease *out)
+{
+	bool there;
+
+	pthread_mutex_lock(&s->lock);
+	there = serves(s, false) && index < s->count && s->workers[index].state == WORKER_READY;
+	if (there) {
+		out->generation = s->generation;
+		out->birth = s->workers[index].birth;
+		out->index = index;
+		memcpy(out->socket, s->workers[index].socket, sizeof out->socket);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return there;
+}
+
 bool gh__supervisor_lease(gh__supervisor *s, gh__worker_lease *out)
 {
 	worker *best = NULL;
 	int i;
 
 	pthread_mutex_lock(&s->lock);
-	for (i = 0; i < s->count && (s->phase == STARTING || s->phase == RUNNING); i++) {
+	for (i = 0; i < s->count && serves(s, true); i++) {
 		worker *w = &s->workers[i];
 
 		if (w->state == WORKER_READY && (!best || w->inflight < best->inflight)) {
@@ -682,6 +709,7 @@ bool gh__supervisor_lease(gh__supervisor *s, gh__worker_lease *out)
 	if (best) {
 		best->inflight++;
 		out->generation = s->generation;
+		out->birth = best->birth;
 		memcpy(out->socket, best->socket, sizeof out->socket);
 	}
 	pthread_mutex_unlock(&s->lock);

@@ -32,7 +32,7 @@ void gh__supervisor_free(gh__supervisor *supervisor); /* ends the workers */
 typedef void gh__supervisor_done_fn(const char *message, void *userdata);
 
 /*
- * Serve a model with these arguments, in place of what runs: an earlier order that is still under
+ * Serve a model with these arguments (model NULL: start workers for proofs, one a GPU), in place of what runs: an earlier order that is still under
  * way ends with a message. done NULL: nobody waits. Copies.
  */
 gh_status gh__supervisor_up(gh__supervisor *supervisor, const char *model, const char *dtype,
@@ -49,6 +49,7 @@ typedef struct gh__supervisor_state {
 	bool active;   /* workers exist, loading ones included */
 	bool starting; /* an order to serve is under way */
 	bool healthy;  /* at least one worker is ready */
+	bool proofs;   /* active, without a model */
 	int workers, ready;
 	double elapsed;         /* seconds since the order; negative: there was none */
 	char model[256];        /* "" when not active */
@@ -61,15 +62,19 @@ void gh__supervisor_state_get(gh__supervisor *supervisor, gh__supervisor_state *
 json_t *gh__supervisor_args(gh__supervisor *supervisor); /* of the model; a new reference or NULL */
 
 /*
- * A ready worker with the fewest requests on it; of equals the first. Counts one more on it until it
+ * A ready worker of the model with the fewest requests on it; of equals the first. Counts one more on it until it
  * is released, whether or not it lives on. false: none is ready.
  */
 typedef struct gh__worker_lease {
 	uint64_t generation;
+	uint64_t birth; /* another one for every process */
 	int index;
 	char socket[108];
 } gh__worker_lease;
 bool gh__supervisor_lease(gh__supervisor *supervisor, gh__worker_lease *out);
+/* The index-th worker for proofs, when it is ready; nothing is counted. */
+bool gh__supervisor_prover(gh__supervisor *supervisor, int index, gh__worker_lease *out);
+
 /* failed: it did not answer; it is looked at again at once. */
 void gh__supervisor_release(gh__supervisor *supervisor, const gh__worker_lease *lease, bool failed);
 

@@ -136,10 +136,8 @@ gh_status gh_poc_nonce(uint64_t *out, uint64_t node_id, uint64_t node_count, uin
 {
 	gh__u128 nonce;
 
-	if (node_id >= node_count)
-		return gh__fail(error, GH_EINVAL,
-				"node_id: %" PRIu64 " is not below node_count, %" PRIu64, node_id,
-				node_count);
+	if (node_count == 0)
+		return gh__fail(error, GH_EINVAL, "node_count: 0 nodes share no nonces");
 	if (group >= group_count)
 		return gh__fail(error, GH_EINVAL,
 				"group: %" PRIu64 " is not one of %" PRIu64 " groups", group,

@@ -135,6 +135,10 @@ class NetworkNode(Program):
 
 class InferenceNode(Program):
     def __init__(self, *arguments):
+        self.folder = None
+        if "--data-dir" not in arguments:
+            self.folder = tempfile.TemporaryDirectory(prefix="gonkahost-")
+            arguments = (*arguments, "--data-dir", self.folder.name)
         super().__init__("inference-node", "--port", "0", "--inference-port", "0", *arguments)
         ports = self.announced()
         self.management, self.inference = ports["port"], ports["inference_port"]

@@ -2,6 +2,7 @@
 
 #include <gonkahost/node.h>
 
+#include "folder.h"
 #include "json/json.h"
 
 /*
@@ -16,6 +17,7 @@ static void start_node(int32_t gpus)
 	gh_inference_node_options options = GH_INFERENCE_NODE_OPTIONS_INIT;
 
 	options.program = GH_FAKE_WORKER;
+	options.data_dir = root;
 	options.port = options.inference_port = -1;
 	options.gpus = gpus;
 	assert_ok(gh_inference_node_start(&node, &options, error));
@@ -24,6 +26,7 @@ static void start_node(int32_t gpus)
 
 static void setup(void)
 {
+	make_root();
 	assert_ok(gh__http_client_create(&client, error));
 	start_node(0);
 }
@@ -32,6 +35,7 @@ static void teardown(void)
 {
 	gh_inference_node_stop(node);
 	gh__http_client_free(client);
+	remove_root();
 }
 
 static void expect_part(int port, const char *method, const char *path, const char *body,
@@ -168,8 +172,6 @@ START_TEST(services_that_are_not_there)
 	       "{\"detail\":\"PoW is not running\"}");
 	expect(management, "POST", "/api/v1/pow/init/generate", "application/json", init, 400,
 	       "{\"detail\":\"Node ID and node count must be set\"}");
-	expect(management, "POST", "/api/v1/pow/init/validate", NULL, init, 501,
-	       "{\"detail\":\"Proof of compute is not supported by this node\"}");
 	expect(management, "POST", "/api/v1/pow/validate", NULL,
 	       "{\"public_key\":\"a\",\"block_hash\":\"b\",\"block_height\":1,\"nonces\":null,"
 	       "\"dist\":null,\"node_id\":0}",
@@ -182,6 +184,36 @@ START_TEST(services_that_are_not_there)
 	       "{\"detail\":\"Training is not running\"}");
 	expect(management, "POST", "/api/v1/train/start", NULL, "{}", 501,
 	       "{\"detail\":\"Training is not supported\"}");
+}
+END_TEST
+
+/* Workers that answer nothing sensible: the service runs, is never ready, and ends when told. */
+START_TEST(proofs_conflict_with_a_model)
+{
+	static const char init[] =
+		"{\"block_hash\":\"AA\",\"block_height\":1,\"public_key\":\"02\",\"batch_size\":1,"
+		"\"r_target\":1.4,\"fraud_threshold\":0.01,\"url\":\"http://r\"}";
+
+	expect(management, "POST", "/api/v1/pow/init/validate", NULL, init, 200,
+	       "{\"status\":\"OK\",\"pow_status\":{\"status\":\"VALIDATING\","
+	       "\"is_model_initialized\":false}}");
+	expect(management, "GET", "/api/v1/state", NULL, NULL, 200, "{\"state\":\"POW\"}");
+	expect_part(management, "POST", "/api/v1/inference/up",
+		    "{\"model\":\"m\",\"dtype\":\"auto\"}", 409, "Cannot run INFERENCE");
+	expect(inference, "GET", "/v1/models", NULL, NULL, 503, "vLLM backend not ready");
+	expect(inference, "POST", "/control/proofs/stop", NULL, "{}", 404,
+	       "{\"detail\":\"Not Found\"}");
+	expect(management, "POST", "/api/v1/pow/phase/generate", NULL, NULL, 400,
+	       "{\"detail\":\"Node ID and node count must be set to start generating\"}");
+	expect_part(management, "POST", "/api/v1/pow/validate",
+		    "{\"public_key\":\"a\",\"block_hash\":\"b\",\"block_height\":1,\"nonces\":[],"
+		    "\"dist\":[],\"node_id\":0}",
+		    400, "block_hash: expected AA, got b");
+	expect(management, "POST", "/api/v1/pow/stop", NULL, NULL, 200,
+	       "{\"status\":\"OK\",\"pow_status\":{\"status\":\"NOT_LOADED\"}}");
+	expect(management, "GET", "/api/v1/state", NULL, NULL, 200, "{\"state\":\"STOPPED\"}");
+	up();
+	expect_part(management, "POST", "/api/v1/pow/init", init, 409, "Cannot run POW");
 }
 END_TEST
 
@@ -347,6 +379,7 @@ int main(void)
 	tcase_add_test(tcase, routing);
 	tcase_add_test(tcase, bodies);
 	tcase_add_test(tcase, services_that_are_not_there);
+	tcase_add_test(tcase, proofs_conflict_with_a_model);
 	tcase_add_test(tcase, up_and_down);
 	tcase_add_test(tcase, failed_start);
 	tcase_add_test(tcase, asynchronous_start_and_cancel);

@@ -130,8 +130,10 @@ START_TEST(test_nonces_are_shared)
 			}
 	for (int i = 0; i < NODES * GROUPS * EACH; i++)
 		ck_assert_int_eq(seen[i], 1);
-	assert_fails(GH_EINVAL, "node_id: 3", gh_poc_nonce(&nonce, 3, 3, 0, 1, 0, error));
-	assert_fails(GH_EINVAL, "node_id: 0", gh_poc_nonce(&nonce, 0, 0, 0, 1, 0, error));
+	/* Networks count their nodes from 0 or from 1. */
+	assert_ok(gh_poc_nonce(&nonce, 3, 3, 0, 1, 2, error));
+	ck_assert_uint_eq(nonce, 9);
+	assert_fails(GH_EINVAL, "node_count: 0", gh_poc_nonce(&nonce, 0, 0, 0, 1, 0, error));
 	assert_fails(GH_EINVAL, "group: 2", gh_poc_nonce(&nonce, 0, 3, 2, 2, 0, error));
 	assert_fails(GH_ETOOBIG, "nonce", gh_poc_nonce(&nonce, 1, 2, 0, 1, UINT64_MAX, error));
 	assert_fails(GH_ETOOBIG, "node_count",
