@@ -119,7 +119,10 @@ static gh_status start_proofs(gh_inference_node *node, const gh_inference_node_o
 	if (status == GH_OK)
 		status = gh__http_client_create(&node->control, error);
 	if (status == GH_OK)
-		status = gh__sender_create(&node->sender, node->spool, node->control, error);
+		status = gh__sender_start(&node->sender,
+					  &(gh__sender_options){ .spool = node->spool,
+								 .client = node->control },
+					  error);
 	options.client = node->control;
 	options.spool = node->spool;
 	options.sender = node->sender;
@@ -230,7 +233,6 @@ void gh_inference_node_stop(gh_inference_node *node)
 	gh__sender_stop(node->sender, deadline + DRAIN_SECONDS * GH__SECOND);
 	gh__http_client_free(node->relay);
 	gh__http_client_free(node->control);
-	gh__sender_free(node->sender);
 	gh__pow_free(node->pow);
 	gh__spool_close(node->spool);
 	gh__supervisor_free(node->supervisor);
