@@ -4,6 +4,8 @@ import http.server
 import json
 import os
 import signal
+import sqlite3
+import subprocess
 import tempfile
 import threading
 import time
@@ -80,7 +82,6 @@ def built(node):
 
 def known(nonces, block_hash=HASH, key=KEY):
     """Distances by the command."""
-    import subprocess
     out = subprocess.run([house.GONKAHOST, "poc", "generate", "--params", "inttest", "--json",
                           "--block-hash", block_hash, "--public-key", key, "--nonces",
                           ",".join(map(str, nonces))], capture_output=True, text=True, check=True)
@@ -230,6 +231,43 @@ def waiting(node):
     return count
 
 
+def through_a_network_node():
+    """What the inference node finds is what the network node tells, each proof once."""
+    with tempfile.TemporaryDirectory() as folder, house.NetworkNode(folder) as network, \
+            house.InferenceNode() as node:
+        url = f"http://127.0.0.1:{network.callback}/v1/poc-batches"
+        register = {"id": "n1", "host": "127.0.0.1", "inference_port": node.inference,
+                    "poc_port": node.management, "max_concurrent": 1, "models": {}}
+        house.call(network.admin, "POST", "/admin/v1/nodes", register)
+
+        def told():
+            text = house.call(network.public, "GET", "/v1/poc-batches/1200")[1]
+            return {n: d for holder in json.loads(text)["poc_batch"] for one in holder["poc_batch"]
+                    for n, d in zip(one["nonces"], one["dist"])}
+        order(node, "/pow/init/generate", init(url))
+        house.until("proofs are told", told)
+        order(node, "/pow/phase/validate")
+        house.until("all is sent", lambda: get(node, "/pow/status")["proofs_to_send"] == 0)
+        hits = get(node, "/pow/status")["hits"]
+        house.until("all is told", lambda: len(told()) == hits)
+        found = told()
+        assert list(found.values()) == known(found)
+        other = "02c6047f9441ed7d6d3045406e95c07cd85c778e4b8cef3ca7abac09b95c709ee5"
+        dist = known(range(40), key=other)
+        claim = [(n, d) for n, d in enumerate(dist) if d < R_TARGET]
+        batch = {"public_key": other, "block_hash": HASH, "block_height": 1200, "node_id": 0,
+                 "nonces": [n for n, _ in claim], "dist": [d for _, d in claim]}
+        assert house.call(node.management, "POST", "/api/v1/pow/validate", batch)[1] == "null"
+        house.until("the verdict is delivered", lambda: verdicts(folder))
+        assert verdicts(folder) == [(other, 0, 0)]
+        order(node, "/stop")
+
+
+def verdicts(folder):
+    with sqlite3.connect(f"file:{folder}/proofs.db?mode=ro", uri=True) as file:
+        return file.execute("SELECT public_key, n_invalid, fraud_detected FROM verdict").fetchall()
+
+
 def bad_parameters():
     with house.InferenceNode() as node:
         for field, value in (("n_heads", 0), ("n_heads", 3), ("vocab_size", 1), ("seq_len", 10**9),
@@ -245,7 +283,8 @@ def bad_parameters():
 
 
 def main():
-    tests = (a_round, callbacks_that_fail, killed_processes, bad_parameters)
+    tests = (a_round, callbacks_that_fail, killed_processes, through_a_network_node,
+             bad_parameters)
     print(f"1..{len(tests)}")
     for number, test in enumerate(tests, 1):
         test()

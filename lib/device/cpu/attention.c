@@ -1,4 +1,4 @@
-#include "device/cpu/attention.h"
+#include "device/cpu/twin.h"
 
 #if !defined(GH__LANES_AVX2)
 size_t gh__attention_workspace(int64_t rows)

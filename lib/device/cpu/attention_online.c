@@ -1,4 +1,4 @@
-#include "device/cpu/attention.h"
+#include "device/cpu/heads.h"
 #include "device/cpu/twin.h"
 
 /*

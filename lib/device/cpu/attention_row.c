@@ -1,4 +1,4 @@
-#include "device/cpu/attention.h"
+#include "device/cpu/heads.h"
 
 /*
  * Causal attention of packed sequences, a whole row of scores at once.

@@ -73,6 +73,8 @@ size_t gh__linear_scratch(void);
 
 size_t gh__attention_workspace(int64_t rows);
 size_t gh__attention_scratch(const gh__attention_desc *desc);
+size_t gh__attention_online_scratch(const gh__attention_desc *desc);
+size_t gh__attention_row_scratch(const gh__attention_desc *desc);
 size_t gh__sample_scratch(const gh__sample_desc *desc);
 
 void gh__cpu_embed(const gh__cpu *cpu, const gh__embed_desc *desc, const gh__embed_args *args);

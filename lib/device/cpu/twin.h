@@ -9,6 +9,10 @@ void GH__TWIN(gh__cpu_linear)(const gh__cpu *cpu, const gh__linear_desc *desc,
 			      const gh__linear_args *args);
 void GH__TWIN(gh__cpu_attention)(const gh__cpu *cpu, const gh__attention_desc *desc,
 				 const gh__attention_args *args);
+void GH__TWIN(gh__cpu_attention_online)(const gh__cpu *cpu, const gh__attention_desc *desc,
+					const gh__attention_args *args);
+void GH__TWIN(gh__cpu_attention_row)(const gh__cpu *cpu, const gh__attention_desc *desc,
+				     const gh__attention_args *args);
 void GH__TWIN(gh__cpu_norm)(const gh__cpu *cpu, const gh__norm_desc *desc,
 			    const gh__norm_args *args);
 void GH__TWIN(gh__cpu_rope)(const gh__cpu *cpu, const gh__rope_desc *desc,

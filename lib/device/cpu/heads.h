@@ -1,5 +1,5 @@
-#ifndef GH_DEVICE_CPU_ATTENTION_H
-#define GH_DEVICE_CPU_ATTENTION_H
+#ifndef GH_DEVICE_CPU_HEADS_H
+#define GH_DEVICE_CPU_HEADS_H
 
 #include "device/cpu/micro.h"
 #include "device/cpu/twin.h"
@@ -54,13 +54,5 @@ typedef void product_fn(const float *x, int64_t x_stride, const float *w, int64_
 /* By rows. */
 static product_fn *const product[MICRO_ROWS + 1] = { NULL,      product_1, product_2, product_3,
 						     product_4, product_5, product_6 };
-
-/* The two kinds. scratch: bytes of a thread. */
-void GH__TWIN(gh__cpu_attention_online)(const gh__cpu *cpu, const gh__attention_desc *desc,
-					const gh__attention_args *args);
-void GH__TWIN(gh__cpu_attention_row)(const gh__cpu *cpu, const gh__attention_desc *desc,
-				     const gh__attention_args *args);
-size_t gh__attention_online_scratch(const gh__attention_desc *desc);
-size_t gh__attention_row_scratch(const gh__attention_desc *desc);
 
 #endif
