@@ -15,8 +15,8 @@
  * proof service with what it has to deliver.
  */
 struct gh_inference_node {
-	gh__http_client *looks; /* at workers */
-	gh__http_client *relay; /* to workers */
+	gh__http_client *looks;   /* at workers */
+	gh__http_client *relay;   /* to workers */
 	gh__http_client *control; /* proofs: workers, and the network node's callbacks */
 	gh__supervisor *supervisor;
 	gh__spool *spool;
