@@ -11,6 +11,9 @@
 enum { PIECE = 64, FAILURES_MAX = 2 };
 enum { WAITING = 0, UNDER_WAY, DONE };
 
+/* More failures than pieces come back with. */
+enum { CANCELLED = 1 << 20 };
+
 /* No two points of the unit sphere are farther apart: stands for what is no number. */
 static const double farthest = 2.0;
 
@@ -126,12 +129,22 @@ void gh__claim_give(gh__claim *c, size_t first, size_t count, const json_t *answ
 
 bool gh__claim_is_whole(const gh__claim *c)
 {
-	return c->done == c->piece_count;
+	return c->done == c->piece_count && c->failures < FAILURES_MAX;
 }
 
 bool gh__claim_is_lost(const gh__claim *c)
 {
 	return c->failures >= FAILURES_MAX && c->under_way == 0;
+}
+
+void gh__claim_cancel(gh__claim *c)
+{
+	c->failures = CANCELLED;
+}
+
+bool gh__claim_is_cancelled(const gh__claim *c)
+{
+	return c->failures >= CANCELLED;
 }
 
 static void write_numbers(gh__buf *out, const double *numbers, size_t count)

@@ -38,7 +38,11 @@ void gh__claim_ask(gh__buf *out, const gh__claim *claim, size_t first, size_t co
 void gh__claim_give(gh__claim *claim, size_t first, size_t count, const json_t *answer);
 
 bool gh__claim_is_whole(const gh__claim *claim);
-bool gh__claim_is_lost(const gh__claim *claim); /* failed twice, and nothing of it is under way */
+/* Failed twice, or given up with gh__claim_cancel(), and nothing of it is under way. */
+bool gh__claim_is_lost(const gh__claim *claim);
+/* Nobody wants it any more: nothing more of it is computed. */
+void gh__claim_cancel(gh__claim *claim);
+bool gh__claim_is_cancelled(const gh__claim *claim);
 
 /* The payload of the callback. */
 gh_status gh__claim_judge(gh__buf *out, const gh__claim *claim, double fraud_threshold,

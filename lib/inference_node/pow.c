@@ -10,7 +10,7 @@
 #include "base/thread.h"
 #include "inference_node/pow_group.h"
 
-enum { CLAIMS_MAX = 1024 /* batches of others that wait */, CANCELLED = 1000 };
+enum { CLAIMS_MAX = 1024 }; /* batches of others that wait */
 
 static const int64_t tick = GH__SECOND / 10;
 static const int64_t stop_patience = 4 * GH__SECOND;
@@ -43,14 +43,14 @@ static void drop_claims(gh__pow *p, bool all)
 		gh__claim *c = *at;
 
 		if (all)
-			c->failures = CANCELLED;
+			gh__claim_cancel(c);
 		if (!gh__claim_is_lost(c)) {
 			at = &c->next;
 			continue;
 		}
 		*at = c->next;
 		p->claim_count--;
-		if (c->failures < CANCELLED)
+		if (!gh__claim_is_cancelled(c))
 			gh__error("pow", "a batch of %.20s could not be computed: dropped",
 				  c->public_key);
 		gh__claim_free(c);
@@ -71,7 +71,7 @@ static void conclude(gh__pow *p)
 	while (*at && !gh__claim_is_whole(*at))
 		at = &(*at)->next;
 	c = *at;
-	if (!c || !p->round)
+	if (!c)
 		return;
 	*at = c->next;
 	if (p->last_claim == &c->next)
@@ -171,7 +171,7 @@ static void turn(gh__pow *p)
 	}
 	for (int i = 0; i < p->group_count; i++)
 		gh__pow_drive(p, i, now);
-	while (any_whole(p))
+	while (p->round && any_whole(p))
 		conclude(p);
 	drop_claims(p, false);
 	if (spoke) {
@@ -394,12 +394,19 @@ gh_status gh__pow_judge(gh__pow *p, const json_t *body, gh_error *error)
 	if (status != GH_OK)
 		return status;
 	pthread_mutex_lock(&p->lock);
-	*p->last_claim = claim;
-	p->last_claim = &claim->next;
-	p->claim_count++;
+	/* Another order may have come meanwhile. */
+	if (p->round && !p->stop_at && strcmp(hash, p->round->round.block_hash) == 0) {
+		*p->last_claim = claim;
+		p->last_claim = &claim->next;
+		p->claim_count++;
+		claim = NULL;
+	} else {
+		status = gh__fail(error, GH_ESTATE, "PoW is not running");
+	}
 	pthread_cond_signal(&p->news);
 	pthread_mutex_unlock(&p->lock);
-	return GH_OK;
+	gh__claim_free(claim);
+	return status;
 }
 
 gh_status gh__pow_stop(gh__pow *p, gh__pow_done_fn *done, void *userdata, gh_error *error)
