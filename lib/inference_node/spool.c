@@ -322,7 +322,7 @@ static gh_status add_proofs(gh__spool *spool, const gh__proof_round *round, cons
 {
 	static const char know[] = "INSERT OR IGNORE INTO nonce VALUES (?1, ?2)";
 	static const char keep[] = "INSERT INTO proof (target, nonce, dist) VALUES (?1, ?2, ?3)";
-	int64_t round_id, target;
+	int64_t round_id = 0, target = 0;
 	gh_status status = see_round(spool, round, &round_id, error);
 
 	if (status == GH_OK)
@@ -445,7 +445,7 @@ gh_status gh__spool_advance(gh__spool *spool, const gh__proof_round *round, int6
 	static const char keep[] = "INSERT INTO sequence VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
 				   " ON CONFLICT DO UPDATE SET next = max(next, excluded.next)";
 	gh_status status = check_round(round, error);
-	int64_t id;
+	int64_t id = 0;
 
 	if (status == GH_OK && index > INT64_MAX)
 		status = gh__fail(error, GH_ETOOBIG, "index: %llu is beyond 2^63 - 1",

@@ -150,7 +150,7 @@ static gh_status join_target(gh__spool *spool, const common *c, int64_t open, gh
 
 gh_status gh__spool_join(gh__spool *spool, int64_t open, gh_error *error)
 {
-	common c = { 0 };
+	common c = { .url = "", .block_hash = "", .public_key = "" };
 	gh_status status = GH_OK;
 
 	if (atomic_load(&spool->loose) == 0)

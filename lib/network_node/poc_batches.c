@@ -81,7 +81,7 @@ static void begin_holder(telling *t, const gh__proof_batch *batch)
 	char base64[GH__KEY_BASE64_SIZE] = "";
 	bool first = true;
 
-	strcpy(t->public_key, batch->public_key);
+	memcpy(t->public_key, batch->public_key, strlen(batch->public_key) + 1);
 	t->address[0] = '\0';
 	if (gh__account_key_parse(bytes, batch->public_key, &ignored) == GH_OK &&
 	    gh__account_address(t->address, bytes, &ignored) == GH_OK)

@@ -49,7 +49,7 @@ START_TEST(what_is_no_key)
 			assert_fails(GH_EINVAL, "expected 66",
 				     gh__account_key_parse(key, text, error));
 	}
-	strcpy(text, known[0].hex);
+	memcpy(text, known[0].hex, strlen(known[0].hex) + 1);
 	text[65] = 'g';
 	assert_fails(GH_EINVAL, "0x67 at 65", gh__account_key_parse(key, text, error));
 	assert_fails(GH_EINVAL, "0xc3 at 0", gh__account_key_parse(key, "\xc3\xa9", error));

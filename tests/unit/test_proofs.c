@@ -138,7 +138,7 @@ START_TEST(names_come_from_the_content)
 	ck_assert_uint_eq(strlen(batch->id), 36);
 	ck_assert_int_eq(batch->id[14], '8');
 	ck_assert_str_ne(batch->id, other->id);
-	strcpy(name, batch->id);
+	memcpy(name, batch->id, strlen(batch->id) + 1);
 	gh__free(batch);
 	gh__free(other);
 	gh__proof_store_close(proofs);

@@ -264,8 +264,8 @@ START_TEST(generation_skips_nothing)
 	stream s;
 
 	set_up();
-	stream_start(&s, ",\"index\":5");
 	order_round(HASH, small, "", 200);
+	stream_start(&s, ",\"index\":5"); /* it waits for the network */
 	stream_wait(&s, 6);
 	json_decref(ask("/control/proofs/finish", "", 200));
 	stream_wait(&s, 0);
