@@ -192,6 +192,22 @@ def callbacks_that_fail():
     assert len(set(receiver.nonces())) == len(receiver.nonces())
 
 
+def refused_for_good():
+    """What a network node refuses is not sent again, and is forgotten with its block."""
+    receiver = Receiver()
+    receiver.answer = 400
+    with house.InferenceNode() as node:
+        order(node, "/pow/init/generate", init(receiver.url))
+        house.until("callbacks are refused", lambda: receiver.refused)
+        assert "400" in house.until("it is told", lambda: get(node, "/pow/status").get("callback_problem"))
+        order(node, "/pow/phase/validate")
+        house.until("the rest is refused too", lambda: get(node, "/pow/status")["proofs_to_send"] > 0)
+        receiver.answer = 200
+        order(node, "/pow/init/validate", init(receiver.url, block_hash="F" * 64, block_height=1300))
+        house.until("nothing is left", lambda: get(node, "/pow/status")["proofs_to_send"] == 0)
+        order(node, "/stop")
+
+
 def killed_processes():
     receiver = Receiver()
     receiver.answer = 500
@@ -283,8 +299,8 @@ def bad_parameters():
 
 
 def main():
-    tests = (a_round, callbacks_that_fail, killed_processes, through_a_network_node,
-             bad_parameters)
+    tests = (a_round, callbacks_that_fail, refused_for_good, killed_processes,
+             through_a_network_node, bad_parameters)
     print(f"1..{len(tests)}")
     for number, test in enumerate(tests, 1):
         test()
