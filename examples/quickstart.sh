@@ -25,7 +25,10 @@ step "Packages, build, model"
 deploy/install-packages.sh build
 if [ ! -f build/build.ninja ] || ! meson setup --reconfigure build >/dev/null 2>&1; then
 	rm -rf build
-	meson setup build >/dev/null
+	said=$(meson setup build 2>&1) || {
+		echo "$said" >&2
+		exit 1
+	}
 fi
 ninja -C build cli/gonkahost | tail -n 1
 gonkahost=$PWD/build/cli/gonkahost

@@ -15,9 +15,9 @@ examples/fetch_model.sh >/dev/null ||
 	echo "run.sh: no real model; tests that need it are skipped" >&2
 
 # A build folder that cannot be brought up to date (of a moved tree, say) is made anew.
-if [ ! -f build/build.ninja ] || ! meson setup --reconfigure build >/dev/null 2>&1; then
+if [ ! -f build/build.ninja ] || ! meson setup --reconfigure -Dtests=enabled build >/dev/null 2>&1; then
 	rm -rf build
-	meson setup build
+	meson setup -Dtests=enabled build
 fi
 ninja -C build
 

@@ -240,13 +240,19 @@ static inline client *client_create(int64_t kv_blocks, const gh_engine_options *
 	return c;
 }
 
-static inline void client_stop(client *c)
+/* The engine is freed. */
+static inline void client_done(client *c)
 {
-	gh_engine_free(c->engine);
 	gh__metrics_free(c->metrics);
 	gh_tokenizer_free(c->tokenizer);
 	pthread_mutex_destroy(&c->mutex);
 	pthread_cond_destroy(&c->news);
+}
+
+static inline void client_stop(client *c)
+{
+	gh_engine_free(c->engine);
+	client_done(c);
 }
 
 static inline void client_free(client *c)
