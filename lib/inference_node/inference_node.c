@@ -233,9 +233,10 @@ void gh_inference_node_stop(gh_inference_node *node)
 	gh__sender_stop(node->sender, deadline + DRAIN_SECONDS * GH__SECOND);
 	gh__http_client_free(node->relay);
 	gh__http_client_free(node->control);
+	gh__supervisor_free(
+		node->supervisor); /* it may still tell the service that workers ended */
 	gh__pow_free(node->pow);
 	gh__spool_close(node->spool);
-	gh__supervisor_free(node->supervisor);
 	gh__http_client_free(node->looks);
 	if (node->own_runtime_dir && node->runtime_dir && rmdir(node->runtime_dir) < 0)
 		gh__warn("inference_node", "%s: %s", node->runtime_dir, strerror(errno));

@@ -32,7 +32,7 @@ typedef struct gh__pow_options {
 } gh__pow_options;
 
 gh_status gh__pow_create(gh__pow **out, const gh__pow_options *options, gh_error *error);
-/* Nothing is asked of workers any more. The client must be freed before gh__pow_free(). */
+/* Nothing is asked of workers any more. Client and supervisor must be freed before gh__pow_free(). */
 void gh__pow_close(gh__pow *pow);
 void gh__pow_free(gh__pow *pow);
 
