@@ -185,11 +185,6 @@ void gh__pool_free(gh__pool *pool)
 	gh__free(pool);
 }
 
-int gh__pool_threads(const gh__pool *pool)
-{
-	return pool->threads;
-}
-
 void gh__pool_interrupt(gh__pool *pool, bool interrupted)
 {
 	atomic_store_explicit(&pool->interrupted, interrupted, memory_order_relaxed);

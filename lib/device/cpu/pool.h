@@ -18,7 +18,6 @@ typedef void gh__pool_fn(void *arg, int64_t task, int thread);
 
 gh_status gh__pool_create(gh__pool **out, int threads, gh_error *error);
 void gh__pool_free(gh__pool *pool);
-int gh__pool_threads(const gh__pool *pool);
 
 /* While interrupted, tasks that have not begun are passed over. Any thread. */
 void gh__pool_interrupt(gh__pool *pool, bool interrupted);
