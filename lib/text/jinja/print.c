@@ -181,11 +181,6 @@ bool gh__jinja_print(jinja_run *run, const jinja_value *value, gh__buf *out)
 	return print(run, value, out, false, 0);
 }
 
-bool gh__jinja_repr(jinja_run *run, const jinja_value *value, gh__buf *out)
-{
-	return print(run, value, out, true, 0);
-}
-
 bool gh__jinja_string(jinja_run *run, const jinja_value *value, jinja_value *out)
 {
 	gh__buf text = GH__BUF_INIT(GH__JINJA_MAX_OUTPUT);
