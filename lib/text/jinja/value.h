@@ -183,7 +183,7 @@ bool gh__jinja_item(jinja_run *run, const jinja_value *object, const jinja_value
 		    jinja_value *out);
 
 /* Values as text (print.c). */
-bool gh__jinja_print(jinja_run *run, const jinja_value *value, gh__buf *out); /* str() */
+bool gh__jinja_print(jinja_run *run, const jinja_value *value, gh__buf *out);      /* str() */
 bool gh__jinja_string(jinja_run *run, const jinja_value *value, jinja_value *out); /* str() */
 bool gh__jinja_fail_undefined(jinja_run *run, const jinja_value *undefined);
 
