@@ -18,6 +18,7 @@ typedef struct poc_verb {
 static const poc_verb verbs[] = {
 	{ "generate", "distances of nonces", poc_generate, NULL },
 	{ "validate", "the verdict on another's batch", poc_validate, NULL },
+	{ "bench", "how fast this machine is, and how near to what it could be", poc_bench, NULL },
 	{ "verify", "whether this machine computes what the network's do", poc_verify, NULL },
 };
 
@@ -35,6 +36,7 @@ enum {
 	KEY_BATCH,
 	KEY_THREADS,
 	KEY_SETS,
+	KEY_SECONDS,
 	KEY_FILE,
 	KEY_JSON
 };
@@ -80,6 +82,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_SETS:
 		arguments->sets = arg;
+		return 0;
+	case KEY_SECONDS:
+		arguments->seconds = cli_real(state, "--seconds", arg, 0, 86400);
 		return 0;
 	case KEY_FILE:
 		arguments->file = arg;
@@ -157,8 +162,8 @@ int cli_poc(int argc, char **argv)
 	static const struct argp_option options[] = {
 		{ "params", KEY_PARAMS, "SET|FILE.json", 0,
 		  "mainnet (default), testnet, devtest, inttest, or a file", 0 },
-		{ "block-hash", KEY_BLOCK_HASH, "HASH", 0, "generate: of the round", 0 },
-		{ "public-key", KEY_PUBLIC_KEY, "KEY", 0, "generate: whose nonces", 0 },
+		{ "block-hash", KEY_BLOCK_HASH, "HASH", 0, "generate, bench: of the round", 0 },
+		{ "public-key", KEY_PUBLIC_KEY, "KEY", 0, "generate, bench: whose nonces", 0 },
 		{ "nonces", KEY_NONCES, "LIST", 0, "generate: such as 0-63,1000", 0 },
 		{ "file", KEY_FILE, "FILE", 0,
 		  "validate: a batch as nodes send it (standard input)", 0 },
@@ -167,6 +172,7 @@ int cli_poc(int argc, char **argv)
 		  "validate: fraud is less probable than this by accident (1e-7)", 0 },
 		{ "sets", KEY_SETS, "LIST", 0, "verify: which (inttest,devtest,testnet,mainnet)",
 		  0 },
+		{ "seconds", KEY_SECONDS, "X", 0, "bench: how long to compute (10)", 0 },
 		{ "device", KEY_DEVICE, "KIND", 0, "cpu; the best that is there", 1 },
 		{ "budget", KEY_BUDGET, "SIZE", 0, "Memory to use, such as 8GiB (half of it)", 1 },
 		{ "batch", KEY_BATCH, "N", 0, "Nonces at a time, at most", 1 },
@@ -179,7 +185,8 @@ int cli_poc(int argc, char **argv)
 		parse,
 		"VERB",
 		"Proofs of compute in this process: distances of nonces, the verdict on another's "
-		"batch, or whether this machine computes what the network's do.\vverify exits with "
+		"batch, how fast this machine is, or whether it computes what the network's do."
+		"\vverify exits with "
 		"0, 1 or 2: ok, wrong, cannot tell.",
 		NULL,
 		tell_verbs,
@@ -190,6 +197,7 @@ int cli_poc(int argc, char **argv)
 				    .file = "-",
 				    .r_target = r_target_default,
 				    .threshold = threshold_default,
+				    .seconds = 10,
 				    .options = GH_POC_OPTIONS_INIT };
 	const poc_verb *verb = argc > 1 ? find(argv[1]) : NULL;
 	char *names;

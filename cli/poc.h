@@ -17,6 +17,7 @@ typedef struct poc_arguments {
 	const char *sets;
 	const char *file; /* "-" = standard input */
 	double r_target, threshold;
+	double seconds; /* of bench */
 	gh_poc_options options;
 	bool json;
 } poc_arguments;
@@ -24,6 +25,7 @@ typedef struct poc_arguments {
 /* Verbs; each answers with the exit code. */
 int poc_generate(poc_arguments *arguments);
 int poc_validate(poc_arguments *arguments);
+int poc_bench(poc_arguments *arguments);
 int poc_verify(poc_arguments *arguments);
 
 /* A whole file; caller frees. NULL: said why. */
@@ -39,6 +41,12 @@ typedef struct poc_nonces {
 
 /* first to last; false: they are none, or more than POC_NONCES_MAX in all. */
 bool poc_nonces_add(poc_nonces *list, uint64_t first, uint64_t last);
+
+bool poc_live(const poc_arguments *arguments); /* lines that live on a terminal are wanted */
+
+/* A network of these options; how far it is lives on a terminal. */
+gh_status poc_open(gh_poc **out, const poc_arguments *arguments, const gh_poc_options *options,
+		   gh_error *error);
 
 /* All distances, batch by batch, with a line that lives on a terminal. */
 gh_status poc_compute(const poc_arguments *arguments, const gh_poc_options *options,

@@ -94,42 +94,63 @@ static int show_weights(double done, const char *phase, void *userdata)
 	return 0;
 }
 
-static void show_rate(size_t done, size_t count, size_t hits, double seconds, double flops)
+bool poc_live(const poc_arguments *arguments)
 {
-	double rate = (double)done / seconds;
+	return isatty(STDERR_FILENO) != 0 && !arguments->json;
+}
+
+gh_status poc_open(gh_poc **out, const poc_arguments *arguments, const gh_poc_options *options,
+		   gh_error *error)
+{
+	gh_poc_options mine = *options;
+
+	if (poc_live(arguments))
+		mine.progress = show_weights;
+	return gh_poc_create(out, &mine, error);
+}
+
+typedef struct run {
+	size_t done, count, hits;
+	double began, flops, ceiling;
+} run;
+
+static void show_run(const run *r)
+{
+	double rate = (double)r->done / (poc_now() - r->began);
 
 	fprintf(stderr,
-		"\r%zu of %zu nonces, %zu hits, %.3g nonces/s, %.3g TFLOP/s, %.0f s left\033[K",
-		done, count, hits, rate, rate * flops / 1e12, (double)(count - done) / rate);
+		"\r%zu of %zu nonces, %zu hits, %.3g nonces/s, %.3g TFLOP/s, %.0f %% of the "
+		"ceiling, %.0f s left\033[K",
+		r->done, r->count, r->hits, rate, rate * r->flops / 1e12,
+		rate * r->flops / r->ceiling * 100, (double)(r->count - r->done) / rate);
 }
 
 gh_status poc_compute(const poc_arguments *arguments, const gh_poc_options *options,
 		      const poc_nonces *nonces, double *dist, gh_error *error)
 {
-	bool live = isatty(STDERR_FILENO) != 0 && !arguments->json;
-	gh_poc_options mine = *options;
-	size_t hits = 0, some;
+	bool live = poc_live(arguments);
+	run r = { .count = nonces->count };
 	gh_poc_info info;
 	gh_poc *poc;
-	gh_status status;
-	double began;
+	gh_status status = poc_open(&poc, arguments, options, error);
 
-	if (live)
-		mine.progress = show_weights;
-	status = gh_poc_create(&poc, &mine, error);
 	if (status != GH_OK)
 		return status;
 	gh_poc_info_get(poc, &info);
-	began = poc_now();
-	for (size_t at = 0; at < nonces->count && status == GH_OK; at += some) {
-		some = nonces->count - at < (size_t)info.batch ? nonces->count - at
-							       : (size_t)info.batch;
-		status = gh_poc_distances(poc, arguments->public_key, nonces->at + at, some,
-					  dist + at, error);
-		for (size_t i = at; i < at + some && status == GH_OK; i++)
-			hits += dist[i] < arguments->r_target;
+	r.flops = info.flops;
+	if (live)
+		status = gh_poc_ceiling(poc, &r.ceiling, error);
+	r.began = poc_now();
+	while (r.done < r.count && status == GH_OK) {
+		size_t left = r.count - r.done;
+		size_t some = left < (size_t)info.batch ? left : (size_t)info.batch;
+
+		status = gh_poc_distances(poc, arguments->public_key, nonces->at + r.done, some,
+					  dist + r.done, error);
+		for (size_t end = r.done + some; status == GH_OK && r.done < end; r.done++)
+			r.hits += dist[r.done] < arguments->r_target;
 		if (live && status == GH_OK)
-			show_rate(at + some, nonces->count, hits, poc_now() - began, info.flops);
+			show_run(&r);
 	}
 	if (live)
 		fputs("\r\033[K", stderr);

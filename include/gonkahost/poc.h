@@ -96,6 +96,7 @@ typedef struct gh_poc_info {
 	int32_t batch;       /**< nonces at a time */
 	char numerics[64];   /**< "poc-v1" */
 	char device[16];     /**< kind of device: "cpu" */
+	double pool_seconds; /**< that drawing the pool took; 0 while nothing is made */
 } gh_poc_info;
 
 /**
@@ -160,10 +161,26 @@ GH_API GH_NODISCARD gh_status gh_poc_distances(gh_poc *poc, const char *public_k
 					       gh_error *error);
 
 /**
- * While interrupted is not 0, gh_poc_distances() ends with GH_ECANCELLED, within 100 ms.
+ * Measure the most that the device could do for this network: the rate of its own products with the
+ * matrices of a layer, packed and at the rows of a whole batch, the median of several passes, in
+ * operations a second as info's flops count them. Takes half a second, or what four passes over a layer
+ * take where that is longer. Nonces a second times info's flops, over this, is how much of the device
+ * the proofs use.
+ *
+ * Owner    *flops_per_second is the caller's
+ * Threads  one at a time, gh_poc_distances() included
+ * Errors   GH_ECANCELLED interrupted
+ * Since    0.1
+ */
+GH_API GH_NODISCARD gh_status gh_poc_ceiling(gh_poc *poc, double *flops_per_second,
+					     gh_error *error);
+
+/**
+ * While interrupted is not 0, gh_poc_distances() and gh_poc_ceiling() end with GH_ECANCELLED, within
+ * 100 ms.
  *
  * Owner    nothing
- * Threads  any, also while gh_poc_distances() runs on another
+ * Threads  any, also while one of these runs on another
  * Errors   none
  * Since    0.1
  */

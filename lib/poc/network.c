@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/thread.h"
 #include "device/narrow.h"
+#include "poc/ceiling.h"
 #include "poc/distance.h"
 #include "poc/normals.h"
 #include "poc/permutation.h"
@@ -22,7 +23,8 @@ struct gh_poc {
 	gh__poc_plan plan;
 	gh__normal_tables tables;
 	uint16_t *pool;
-	double *target; /* [vocab_size] */
+	double pool_seconds; /* that drawing it took */
+	double *target;      /* [vocab_size] */
 	gh_model *model;
 	gh__runner runner;
 	atomic_bool interrupted;
@@ -110,6 +112,7 @@ static gh_status make_pool(gh_poc *n, watch *w, gh_error *error)
 				.cancel = &w->cancel,
 				.done = &w->done };
 	gh_status status = gh__poc_seed_pool(&normals.start, n->block_hash, error);
+	int64_t began = gh__now();
 
 	if (status != GH_OK)
 		return status;
@@ -118,7 +121,9 @@ static gh_status make_pool(gh_poc *n, watch *w, gh_error *error)
 		return gh__fail(error, GH_ENOMEM, "pool: %lld bytes are not there",
 				(long long)n->plan.pool);
 	normals.out = n->pool;
-	return gh__normals_fill(&normals, NULL, error);
+	status = gh__normals_fill(&normals, NULL, error);
+	n->pool_seconds = (double)(gh__now() - began) * 1e-9;
+	return status;
 }
 
 static gh_status make_model(gh_poc *n, gh_error *error)
@@ -235,6 +240,7 @@ void gh_poc_free(gh_poc *n)
 void gh_poc_info_get(const gh_poc *poc, gh_poc_info *out)
 {
 	gh__poc_info(out, &poc->request, &poc->plan);
+	out->pool_seconds = poc->pool_seconds;
 }
 
 void gh_poc_interrupt(gh_poc *poc, int interrupted)
@@ -313,4 +319,10 @@ gh_status gh_poc_distances(gh_poc *poc, const char *public_key, const uint64_t *
 		status = run_batch(poc, public_key, nonces + at,
 				   count - at < batch ? count - at : batch, dist + at, error);
 	return status;
+}
+
+gh_status gh_poc_ceiling(gh_poc *poc, double *flops_per_second, gh_error *error)
+{
+	return gh__poc_ceiling(flops_per_second, &poc->runner, poc->pool,
+			       poc->request.shape.pool_size, error);
 }

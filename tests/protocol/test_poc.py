@@ -1,6 +1,7 @@
 """gonkahost poc: distances, verdicts on batches, and the check of a machine."""
 import json
 import os
+import re
 import subprocess
 
 import house
@@ -80,6 +81,61 @@ def bad_words():
     assert code == 2 and "dance" in err
 
 
+def this_machine_is_measured():
+    code, out, err = poc("bench", "--params", "inttest", "--seconds", "0.2", "--batch", "16",
+                         "--threads", "1", "--budget", "64MiB", "--json")
+    told = json.loads(out)
+    assert code == 0 and not err, err
+    assert (told["params"], told["device"], told["threads"]) == ("inttest", "cpu", 1), told
+    assert told["name"] and told["nonces"] % 16 == 0 and told["nonces"] >= 16
+    assert told["seconds"] >= 0.2 and 0 < told["pool_seconds"] <= told["build_seconds"]
+    for rate, count, seconds in (("nonces_per_second", "nonces", "seconds"),
+                                 ("normals_per_second", "pool", "pool_seconds")):
+        assert abs(told[rate] * told[seconds] / told[count] - 1) < 1e-6, rate
+    assert abs(told["ns_per_normal"] * told["normals_per_second"] - 1e9) < 1e3
+    share = told["flops_per_second"] / told["ceiling_flops_per_second"]
+    assert 0 < told["share_of_ceiling"] < 2 and abs(told["share_of_ceiling"] - share) < 1e-9
+    assert told["first_batch_seconds"] > 0
+    plan = told["plan"]
+    assert plan["batch"] == 16 and 2 <= plan["layers_held"] <= 16
+    assert plan["total_bytes"] == (plan["pool_bytes"] + plan["ends_bytes"] + plan["batch_bytes"] +
+                                   plan["layers_held"] * plan["layer_bytes"]) <= 64 << 20
+    code, out, err = poc("bench", "--params", "inttest", "--seconds", "0", "--batch", "1")
+    assert code == 0 and not err and "nonces/s" in out and "ceiling" in out and "ns each" in out, out
+    for args, words in ((["--seconds", "-1"], "--seconds"), (["--seconds", "soon"], "--seconds"),
+                        (["--params", "noset"], "noset"), (["--device", "abacus"], "abacus")):
+        code, out, err = poc("bench", *args)
+        assert code in (1, 2) and words in err and not out, (args, code, err)
+    code, _, err = poc("bench", "--params", "inttest", "--budget", "1MiB")
+    assert code == 1 and "one nonce needs" in err, err
+
+
+def a_terminal_is_told():
+    """Only there is the ceiling measured, before the first nonce."""
+    ours, theirs = os.openpty()
+    with subprocess.Popen([house.GONKAHOST, "poc", "generate", "--params", "inttest",
+                           "--block-hash", HASH, "--public-key", KEY, "--nonces", "0-39",
+                           "--batch", "16"], stdout=subprocess.PIPE, stderr=theirs) as process:
+        os.close(theirs)
+        lines = b""
+        while True:
+            try:
+                some = os.read(ours, 4096)
+            except OSError:  # the other side is closed
+                some = b""
+            if not some:
+                break
+            lines += some
+        out = process.stdout.read().decode()
+    os.close(ours)
+    assert process.returncode == 0 and len(out.splitlines()) == 40
+    shown = [l for l in lines.decode().split("\r") if "nonces/s" in l]
+    assert len(shown) == 3 and shown[-1].startswith("40 of 40 nonces"), shown
+    for line in shown:
+        share = re.search(r" (\d+) % of the ceiling, ", line)
+        assert share and 0 < int(share.group(1)) < 200, line
+
+
 def parameters_from_a_file():
     with house.Folder() as folder:
         path = os.path.join(folder, "params.json")
@@ -109,7 +165,7 @@ def this_machine_is_verified():
 
 def main():
     tests = (distances, verdicts, bad_batches, bad_words, parameters_from_a_file,
-             this_machine_is_verified)
+             this_machine_is_measured, a_terminal_is_told, this_machine_is_verified)
     print(f"1..{len(tests)}")
     for number, test in enumerate(tests, 1):
         test()

@@ -147,6 +147,83 @@ static void compute(void *arg)
 	c->status = gh_poc_distances(c->poc, public_key, c->nonces, 4, c->dist, &c->error);
 }
 
+static void find_ceiling(void *arg)
+{
+	computing *c = arg;
+
+	c->status = gh_poc_ceiling(c->poc, c->dist, &c->error);
+}
+
+START_TEST(the_ceiling_is_measured)
+{
+	static const uint64_t nonces[3] = { 1, 2, 3 };
+	gh_poc_params params;
+	gh_poc_options options = options_for(&params, "inttest");
+	double ceiling = 0.0, before[3], after[3];
+	gh_poc_info info;
+	gh_poc *poc;
+	int64_t began;
+
+	/* Two layers are held at a time, and whichever lies there, the next step finds its own. */
+	options.batch = 16;
+	assert_ok(gh_poc_inspect(&info, &options, error));
+	ck_assert(info.pool_seconds == 0.0);
+	options.budget = info.total_bytes - (info.layers_held - 2) * info.layer_bytes;
+	assert_ok(gh_poc_create(&poc, &options, error));
+	gh_poc_info_get(poc, &info);
+	ck_assert_int_eq(info.layers_held, 2);
+	ck_assert(info.pool_seconds > 0.0 && info.pool_seconds < 30.0);
+	assert_ok(gh_poc_distances(poc, public_key, nonces, 3, before, error));
+	began = gh__now();
+	assert_ok(gh_poc_ceiling(poc, &ceiling, error));
+	/* Alone, less than half a second. */
+	ck_assert_int_lt(gh__now() - began, 20 * GH__SECOND);
+	ck_assert_double_gt(ceiling, 1e7);
+	ck_assert_double_lt(ceiling, 1e15);
+	assert_ok(gh_poc_distances(poc, public_key, nonces, 3, after, error));
+	for (int i = 0; i < 3; i++)
+		ck_assert(before[i] == after[i]);
+	gh_poc_free(poc);
+}
+END_TEST
+
+START_TEST(measuring_is_interrupted_and_goes_on)
+{
+	gh_poc_params params;
+	gh_poc_options options = options_for(&params, "testnet");
+	double ceiling;
+	computing c = { .dist = &ceiling, .error = GH_ERROR_INIT };
+	struct timespec pause = { 0, 200 * 1000000 };
+	pthread_t thread;
+	int64_t asked;
+
+	params.n_layers = 2;
+	options.budget = INT64_C(1) << 30;
+	assert_ok(gh_poc_create(&c.poc, &options, error));
+	assert_ok(gh__thread_start(&thread, "ceiling", find_ceiling, &c, error));
+	nanosleep(&pause, NULL);
+	asked = gh__now();
+	gh_poc_interrupt(c.poc, 1);
+	pthread_join(thread, NULL);
+	ck_assert_int_lt(gh__now() - asked, 2 * GH__SECOND); /* alone, some milliseconds */
+	ck_assert_int_eq(c.status, GH_ECANCELLED);
+	assert_fails(GH_ECANCELLED, "", gh_poc_ceiling(c.poc, &ceiling, error));
+	gh_poc_interrupt(c.poc, 0);
+	gh_poc_free(c.poc);
+
+	params.n_layers = 1;
+	params.dim = 128;
+	params.n_heads = params.n_kv_heads = 4;
+	options.batch = 1;
+	assert_ok(gh_poc_create(&c.poc, &options, error));
+	gh_poc_interrupt(c.poc, 1);
+	assert_fails(GH_ECANCELLED, "", gh_poc_ceiling(c.poc, &ceiling, error));
+	gh_poc_interrupt(c.poc, 0);
+	assert_ok(gh_poc_ceiling(c.poc, &ceiling, error));
+	gh_poc_free(c.poc);
+}
+END_TEST
+
 /* Four nonces of this set take two cores many seconds. */
 START_TEST(computing_is_interrupted_and_goes_on)
 {
@@ -242,6 +319,8 @@ int main(void)
 	tcase_add_test(tests, options_are_checked);
 	tcase_add_test(tests, making_is_told_and_may_be_ended);
 	tcase_add_test(tests, computing_is_interrupted_and_goes_on);
+	tcase_add_test(tests, the_ceiling_is_measured);
+	tcase_add_test(tests, measuring_is_interrupted_and_goes_on);
 	tcase_add_test(tests, keys_and_nonces_are_taken_as_they_are);
 	tcase_add_test(tests, no_memory_is_no_crash);
 	suite_add_tcase(suite, tests);
