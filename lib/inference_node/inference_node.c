@@ -191,6 +191,8 @@ gh_status gh_inference_node_start(gh_inference_node **out, const gh_inference_no
 	if (status == GH_OK)
 		status = gh__http_client_create(&node->relay, error);
 	if (status == GH_OK)
+		status = gh__http_client_create(&node->probes, error);
+	if (status == GH_OK)
 		status = start_supervisor(node, &options, error);
 	if (status == GH_OK)
 		status = start_proofs(node, &options, error);
@@ -231,6 +233,7 @@ void gh_inference_node_stop(gh_inference_node *node)
 	if (node->management)
 		gh__http_server_stop(node->management, deadline + DRAIN_SECONDS * GH__SECOND);
 	gh__sender_stop(node->sender, deadline + DRAIN_SECONDS * GH__SECOND);
+	gh__http_client_free(node->probes);
 	gh__http_client_free(node->relay);
 	gh__http_client_free(node->control);
 	gh__supervisor_free(

@@ -1,6 +1,8 @@
 #ifndef GH_INFERENCE_NODE_INFERENCE_NODE_H
 #define GH_INFERENCE_NODE_INFERENCE_NODE_H
 
+#include <stdatomic.h>
+
 #include <gonkahost/node.h>
 
 #include "http/client.h"
@@ -18,6 +20,8 @@ struct gh_inference_node {
 	gh__http_client *looks;   /* at workers */
 	gh__http_client *relay;   /* to workers */
 	gh__http_client *control; /* proofs: workers, and the network node's callbacks */
+	gh__http_client *probes;  /* of callback addresses */
+	atomic_int probing;       /* of them under way */
 	gh__supervisor *supervisor;
 	gh__spool *spool;
 	gh__sender *sender;

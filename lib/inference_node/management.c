@@ -251,6 +251,8 @@ static const gh__management_route routes[] = {
 	  train_stop },
 	{ "GET", "/api/v1/train/status", GH__SERVICE_TRAIN, GH__BODY_IGNORED, GH__NO_FIELDS,
 	  train_status },
+	{ "POST", "/api/v1/callback/probe", GH__SERVICE_NONE, GH__BODY_OBJECT,
+	  GH__FIELDS(gh__probe_fields), gh__callback_probe },
 	{ "GET", "/health", GH__SERVICE_NONE, GH__BODY_IGNORED, GH__NO_FIELDS, health },
 	{ "GET", "/livez", GH__SERVICE_NONE, GH__BODY_IGNORED, GH__NO_FIELDS, health },
 	{ "GET", "/readyz", GH__SERVICE_NONE, GH__BODY_IGNORED, GH__NO_FIELDS, readyz },

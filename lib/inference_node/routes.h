@@ -41,4 +41,8 @@ typedef struct gh__management_route {
 extern const gh__management_route gh__pow_routes[];
 extern const size_t gh__pow_route_count;
 
+/* probe.c: whether a callback address leads back to the network node that gave it */
+extern const gh__field gh__probe_fields[1];
+void gh__callback_probe(gh_inference_node *node, gh__http_request *request, const json_t *body);
+
 #endif
