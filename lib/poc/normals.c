@@ -24,6 +24,7 @@
 #define SEGMENT_DEFAULT 2048
 #define BATCH_DRAWS     (UINT32_C(1) << 16)
 #define BATCH_SEGMENTS  256
+#define SEGMENT_LEAST   64 /* shorter ones are mended too often */
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
@@ -406,15 +407,26 @@ static gh_status run_all(work *w, unsigned threads, gh_error *error)
 	return w->status == GH_OK ? GH_OK : gh__fail_nomem(error);
 }
 
+/* So long that LANES segments are enough for a few numbers: there are never less. */
+static uint32_t length_for(double draws)
+{
+	double length = ceil(draws / (LANES - 1));
+
+	if (length > SEGMENT_DEFAULT)
+		return SEGMENT_DEFAULT;
+	return length < SEGMENT_LEAST ? SEGMENT_LEAST : (uint32_t)length;
+}
+
 /* A normal takes 1.02206 draws in the mean. */
 static void plan(work *w)
 {
 	const gh__normals *normals = w->normals;
 	double count = (double)normals->count;
+	double draws = 1.0221 * count + 1.3 * sqrt(count);
 	uint64_t segments;
 
-	w->length = normals->segment ? normals->segment : SEGMENT_DEFAULT;
-	segments = (uint64_t)ceil((1.0221 * count + 1.3 * sqrt(count)) / w->length) + 1;
+	w->length = normals->segment ? normals->segment : length_for(draws);
+	segments = (uint64_t)ceil(draws / w->length) + 1;
 	w->planned = (segments + LANES - 1) / LANES * LANES;
 	w->batch = BATCH_DRAWS / w->length / LANES * LANES;
 	if (w->batch < LANES)

@@ -100,6 +100,21 @@ START_TEST(test_any_count)
 }
 END_TEST
 
+/* The segments of a few numbers are as short as they may be. */
+START_TEST(test_every_small_count)
+{
+	for (size_t count = 0; count < 8000; count += count < 700 ? 1 : 97) {
+		gh__normals normals = job();
+
+		normals.segment = 0;
+		normals.threads = 1 + count % 3;
+		normals.count = count;
+		normals.dtype = count % 2 ? GH_F16 : GH_F64;
+		assert_same(&normals, NULL);
+	}
+}
+END_TEST
+
 START_TEST(test_short_segments_fall_back)
 {
 	for (uint32_t length = 1; length <= 3; length++) {
@@ -163,6 +178,16 @@ START_TEST(test_wasteful_tables)
 			ck_assert_mem_eq(got, sequence, normals.count * sizeof *got);
 			redone += segments[i] > 256 ? account.redone : 0;
 		}
+	for (size_t count = 0; count < 3000; count += 37) {
+		gh__normals normals = job();
+
+		normals.tables = &wasteful;
+		normals.segment = 0;
+		normals.count = count;
+		memset(got, 0x55, sizeof got);
+		assert_ok(gh__normals_fill(&normals, NULL, error));
+		ck_assert_mem_eq(got, sequence, count * sizeof *got);
+	}
 	ck_assert_uint_gt(redone, 0);
 }
 END_TEST
@@ -272,6 +297,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, NULL);
 	tcase_add_test(tc, test_any_segment_any_threads);
 	tcase_add_test(tc, test_any_count);
+	tcase_add_test(tc, test_every_small_count);
 	tcase_add_test(tc, test_short_segments_fall_back);
 	tcase_add_test(tc, test_long_segments_are_mended);
 	tcase_add_test(tc, test_wasteful_tables);
