@@ -138,6 +138,21 @@ def of_poc(r, seen):
         draw = seen["draw"]["ns"]
         yield ("normal numbers, %s, %d threads" % (r["how"], r["threads"]), rate(r["ns"], "ns"),
                "%s a draw" % rate(draw, "ns"), draw / r["ns"])
+        if r["how"] == "segments" and r["threads"] == 1:
+            seen["one thread"] = r
+        elif r["how"] == "segments":
+            yield ("the same, %d threads over one" % r["threads"], None, None,
+                   seen["one thread"]["ns"] / r["ns"])
+    elif r["bench"] == "numpy":
+        yield ("normal numbers, segments, 1 thread over NumPy's default_rng",
+               rate(seen["one thread"]["ns"], "ns"), rate(r["ns"], "ns"), r["times"])
+    elif r["bench"] == "proofs":
+        yield ("proofs of %s by %d, %s, %d threads" % (r["set"], r["batch"], r["how"], r["threads"]),
+               "%s, %s" % (rate(r["nonces_s"], "nonces/s"), rate(r["gflop_s"], "GFLOP/s")),
+               rate(r["ceiling_gflop_s"], "GFLOP/s"), r["ratio"])
+    elif r["bench"] == "naive":
+        yield ("proofs of %s over %s, one thread" % (r["set"], r["how"]), None,
+               rate(r["nonces_s"], "nonces/s"), r["times"])
     else:
         yield "permutation of %d" % r["count"], rate(r["us"], "us"), None, None
 
@@ -164,7 +179,7 @@ with open(raw, encoding="utf-8") as lines, open(file, "a", encoding="utf-8") as 
             rows = rows_of[command.split()[0]](result, seen)
         for what, figure, ceiling, ratio in rows:
             print("| %s | `%s` | %s | %s | %s | %s |" %
-                  (date, command.replace(os.path.expanduser("~") + "/", "~/"), what, figure,
+                  (date, command.replace(os.path.expanduser("~") + "/", "~/"), what, figure or "",
                    ceiling or "",
                    "%.2f" % ratio if ratio is not None else ""))
         seen.setdefault(result["bench"], result)
