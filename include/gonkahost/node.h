@@ -181,12 +181,15 @@ typedef struct gh_network_node_options {
 	const char *allow; /**< to the callback and admin servers only clients of these networks,
 				  *   as "10.0.0.0/8,127.0.0.1"; NULL = whoever reaches the address;
 				  *   borrows */
+	const char *callback_url; /**< the callback server as inference nodes reach it,
+				  *   "http://10.0.0.5:9100"; NULL = where it listens, on loopback
+				  *   when that is every address; borrows */
 } gh_network_node_options;
 
 /** Initialiser: all defaults. */
-#define GH_NETWORK_NODE_OPTIONS_INIT                                                      \
-	{                                                                                 \
-		sizeof(gh_network_node_options), NULL, NULL, NULL, NULL, 0, 0, 0, 0, NULL \
+#define GH_NETWORK_NODE_OPTIONS_INIT                                                            \
+	{                                                                                       \
+		sizeof(gh_network_node_options), NULL, NULL, NULL, NULL, 0, 0, 0, 0, NULL, NULL \
 	}
 
 /**

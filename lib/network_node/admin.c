@@ -15,9 +15,7 @@ enum { BATCH_MAX = 1000, REASON_MAX = 8192 };
 
 /* ---- bodies ---- */
 
-/* A body that is read as JSON. An empty one counts as an empty object; else the type must be said.
- * NULL: answered. */
-static json_t *read_body(gh__http_request *request)
+json_t *gh__admin_body(gh__http_request *request)
 {
 	gh_error error = GH_ERROR_INIT;
 	const char *body;
@@ -185,7 +183,7 @@ static int status_code(gh_status status)
 static void put_object(gh_network_node *node, gh__http_request *request, const char *path_id)
 {
 	gh__buf reason = GH__BUF_INIT(REASON_MAX);
-	json_t *object = read_body(request), *answer = NULL;
+	json_t *object = gh__admin_body(request), *answer = NULL;
 	const char *id;
 	bool update;
 	gh_status status;
@@ -248,7 +246,7 @@ static void answer_batch(gh__http_request *request, json_t *nodes, json_t *error
 
 static void post_batch(gh_network_node *node, gh__http_request *request, void *data)
 {
-	json_t *body = read_body(request);
+	json_t *body = gh__admin_body(request);
 	json_t *nodes, *errors, *object;
 	size_t i;
 
@@ -344,6 +342,9 @@ HANDLER(post_batch)
 HANDLER(delete_node)
 HANDLER(enable_node)
 HANDLER(disable_node)
+HANDLER(gh__poc_admin_begin)
+HANDLER(gh__poc_admin_report)
+HANDLER(gh__poc_admin_cancel)
 
 const gh__http_route gh__admin_routes[] = {
 	{ "GET", "/admin/v1/nodes", on_list_nodes },
@@ -353,6 +354,9 @@ const gh__http_route gh__admin_routes[] = {
 	{ "DELETE", "/admin/v1/nodes/:id", on_delete_node },
 	{ "POST", "/admin/v1/nodes/:id/enable", on_enable_node },
 	{ "POST", "/admin/v1/nodes/:id/disable", on_disable_node },
+	{ "POST", "/admin/v1/poc/rounds", on_gh__poc_admin_begin },
+	{ "GET", "/admin/v1/poc/rounds/latest", on_gh__poc_admin_report },
+	{ "DELETE", "/admin/v1/poc/rounds/latest", on_gh__poc_admin_cancel },
 };
 
 const size_t gh__admin_route_count = sizeof gh__admin_routes / sizeof gh__admin_routes[0];

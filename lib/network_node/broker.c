@@ -9,23 +9,12 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/thread.h"
-#include "network_node/entry.h"
+#include "network_node/broker_entries.h"
 #include "registry/node.h"
 
 enum { NODES_MAX = 4096, ANSWER_MAX = 1 << 20 };
 
-struct gh__broker {
-	gh__http_client *client; /* borrowed */
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	pthread_t thread;
-	gh__entry *entries;
-	size_t count;
-	bool news; /* something came in since the thread's last pass began */
-	bool closing;
-};
-
-static void tell(gh__broker *broker)
+void gh__broker_tell(gh__broker *broker)
 {
 	broker->news = true;
 	pthread_cond_signal(&broker->wake);
@@ -38,7 +27,7 @@ static void ask_done(gh__ask *ask)
 	gh__free(ask->body);
 }
 
-static void entry_release(gh__entry *entry)
+void gh__entry_release(gh__entry *entry)
 {
 	if (--entry->references)
 		return;
@@ -49,10 +38,11 @@ static void entry_release(gh__entry *entry)
 	gh__free(entry->seen_model);
 	gh__free(entry->seen_args);
 	gh__free(entry->ordered);
+	gh__round_release(entry->round);
 	gh__free(entry);
 }
 
-static gh__entry *find(const gh__broker *broker, const char *id)
+gh__entry *gh__broker_find(const gh__broker *broker, const char *id)
 {
 	gh__entry *entry;
 
@@ -78,7 +68,7 @@ static void append(gh__broker *broker, gh__entry *entry)
 typedef struct ticket {
 	gh__entry *entry;
 	gh__ask *ask;
-	unsigned moves; /* of the entry, then */
+	unsigned turns; /* of the entry, then */
 } ticket;
 
 /* Takes body. */
@@ -102,12 +92,12 @@ static void on_answer(const gh__http_answer *answer, gh_status status, const gh_
 	char *body = answer->body ? gh__strndup(answer->body, answer->len) : NULL;
 
 	pthread_mutex_lock(&broker->lock);
-	if (t->moves == t->entry->moves)
+	if (t->turns == t->entry->turns)
 		put_answer(t->ask, answer, body, status, error);
 	else
 		gh__free(body);
-	tell(broker);
-	entry_release(t->entry);
+	gh__broker_tell(broker);
+	gh__entry_release(t->entry);
 	pthread_mutex_unlock(&broker->lock);
 	gh__free(t);
 }
@@ -159,7 +149,7 @@ static void collect(gh__entry *entry, gh__ask *ask, wanted *list, size_t *count)
 		return;
 	w->ticket->entry = entry;
 	w->ticket->ask = ask;
-	w->ticket->moves = entry->moves;
+	w->ticket->turns = entry->turns;
 	w->status = gh__driver_request(entry, ask, &w->request, &w->error);
 	ask->under_way = true;
 	entry->references++;
@@ -245,7 +235,7 @@ void gh__broker_stop(gh__broker *broker)
 {
 	pthread_mutex_lock(&broker->lock);
 	broker->closing = true;
-	tell(broker);
+	gh__broker_tell(broker);
 	pthread_mutex_unlock(&broker->lock);
 	pthread_join(broker->thread, NULL);
 }
@@ -258,7 +248,7 @@ void gh__broker_free(gh__broker *broker)
 		return;
 	while ((entry = broker->entries)) {
 		broker->entries = entry->next;
-		entry_release(entry);
+		gh__entry_release(entry);
 	}
 	pthread_cond_destroy(&broker->wake);
 	pthread_mutex_destroy(&broker->lock);
@@ -294,25 +284,12 @@ static bool same_place(const gh_node *a, const gh_node *b)
 	       strcmp(a->poc_segment, b->poc_segment) == 0 && strcmp(a->base_url, b->base_url) == 0;
 }
 
-/* What is known, and what is under way, is of another place: the node serves nothing at this one
- * before it has been seen there. */
-static void move(gh__entry *entry)
-{
-	entry->moves++;
-	ask_done(&entry->look);
-	ask_done(&entry->order);
-	entry->look = entry->order = (gh__ask){ 0 };
-	gh__free(entry->loaded_model);
-	gh__free(entry->ordered);
-	entry->loaded_model = entry->ordered = NULL;
-	entry->unhealthy_since = 0;
-}
-
 /* Whoever leased or asked keeps the entry; the record under it is the new one. */
 static void update(gh__entry *entry, gh_node *node)
 {
+	/* At another place it serves nothing before it has been seen there. */
 	if (!same_place(entry->node, node))
-		move(entry);
+		gh__entry_turn(entry);
 	node->number = entry->node->number;
 	node->enabled = entry->node->enabled;
 	node->admin_epoch = entry->node->admin_epoch;
@@ -337,12 +314,12 @@ gh_status gh__broker_put(gh__broker *broker, const gh_node *node, gh_error *erro
 			"node %s has a public address: whoever reaches its ports drives it host=%s",
 			copy->id, copy->host);
 	pthread_mutex_lock(&broker->lock);
-	entry = find(broker, copy->id);
+	entry = gh__broker_find(broker, copy->id);
 	if (entry)
 		update(entry, copy);
 	else
 		status = add(broker, copy, error);
-	tell(broker);
+	gh__broker_tell(broker);
 	pthread_mutex_unlock(&broker->lock);
 	if (status != GH_OK)
 		gh__free(copy);
@@ -359,7 +336,7 @@ void gh__broker_remove(gh__broker *broker, const char *id)
 			continue;
 		*at = entry->next;
 		broker->count--;
-		entry_release(entry);
+		gh__entry_release(entry);
 		break;
 	}
 	pthread_mutex_unlock(&broker->lock);
@@ -370,199 +347,10 @@ void gh__broker_enable(gh__broker *broker, const char *id, bool enabled, uint64_
 	gh__entry *entry;
 
 	pthread_mutex_lock(&broker->lock);
-	entry = find(broker, id);
+	entry = gh__broker_find(broker, id);
 	if (entry) {
 		entry->node->enabled = enabled;
 		entry->node->admin_epoch = epoch;
 	}
 	pthread_mutex_unlock(&broker->lock);
-}
-
-/* ---- what the admin API shows ---- */
-
-static json_t *state_object(const gh__entry *entry)
-{
-	char since[GH__RFC3339_SIZE], look[GH__RFC3339_SIZE];
-	json_t *state = json_object();
-
-	gh__rfc3339(since, entry->status_since);
-	json_object_set_new(state, "intended_status",
-			    json_string(gh__node_status_name(entry->intended)));
-	json_object_set_new(state, "current_status",
-			    json_string(gh__node_status_name(entry->current)));
-	if (entry->order.kind != GH__ASK_NONE)
-		json_object_set_new(state, "reconcile_info",
-				    json_pack("{s:i, s:s, s:i}", "status", (int)entry->intended,
-					      "poc_status", "IDLE", "training_task_id", 0));
-	json_object_set_new(state, "poc_intended_status", json_string("IDLE"));
-	json_object_set_new(state, "poc_current_status", json_string("IDLE"));
-	json_object_set_new(state, "lock_count", json_integer(entry->locks));
-	json_object_set_new(state, "failure_reason", json_string(entry->failure));
-	json_object_set_new(state, "status_timestamp", json_string(since));
-	json_object_set_new(state, "admin_state",
-			    json_pack("{s:b, s:I}", "enabled", (int)entry->node->enabled, "epoch",
-				      (json_int_t)entry->node->admin_epoch));
-	json_object_set_new(state, "epoch_models", json_object());
-	json_object_set_new(state, "epoch_ml_nodes", json_object());
-	json_object_set_new(state, "loaded_model",
-			    entry->loaded_model ? json_string(entry->loaded_model) : json_null());
-	gh__rfc3339(look, entry->last_look);
-	json_object_set_new(state, "last_seen", entry->last_look ? json_string(look) : json_null());
-	return state;
-}
-
-json_t *gh__broker_state(gh__broker *broker, const char *id)
-{
-	json_t *state = NULL;
-	gh__entry *entry;
-
-	pthread_mutex_lock(&broker->lock);
-	entry = find(broker, id);
-	if (entry)
-		state = state_object(entry);
-	pthread_mutex_unlock(&broker->lock);
-	return state;
-}
-
-static void add_once(json_t *ids, const char *id)
-{
-	const json_t *known;
-	size_t i;
-
-	json_array_foreach(ids, i, known) if (strcmp(json_string_value(known), id) == 0) return;
-	json_array_append_new(ids, json_string(id));
-}
-
-json_t *gh__broker_models(gh__broker *broker, bool loaded_only)
-{
-	json_t *ids = json_array();
-	const gh__entry *entry;
-	size_t i;
-
-	pthread_mutex_lock(&broker->lock);
-	for (entry = broker->entries; entry; entry = entry->next) {
-		if (!loaded_only)
-			for (i = 0; i < entry->node->model_count; i++)
-				add_once(ids, entry->node->models[i].id);
-		else if (entry->loaded_model)
-			add_once(ids, entry->loaded_model);
-	}
-	pthread_mutex_unlock(&broker->lock);
-	return ids;
-}
-
-/* ---- leases ---- */
-
-struct gh__lease {
-	gh__entry *entry; /* a reference */
-	char *url, *token, *node;
-	bool counts;
-};
-
-static bool avoided(const gh__entry *entry, gh__lease *const *avoid)
-{
-	for (; avoid && *avoid; avoid++)
-		if ((*avoid)->entry == entry)
-			return true;
-	return false;
-}
-
-/* Without a chain the latest epoch stays 0, and an operator's switch bites at the next proof of
- * compute: until then a disabled node goes on serving. */
-static bool eligible(const gh__entry *entry, const char *model)
-{
-	return entry->intended == GH__NODE_INFERENCE && entry->current == GH__NODE_INFERENCE &&
-	       entry->order.kind == GH__ASK_NONE && entry->loaded_model &&
-	       entry->locks < entry->node->max_concurrent &&
-	       (!model || strcmp(model, entry->loaded_model) == 0);
-}
-
-static gh__entry *choose(gh__broker *broker, const char *model, gh__lease *const *avoid)
-{
-	gh__entry *entry, *best = NULL;
-
-	for (entry = broker->entries; entry; entry = entry->next)
-		if (eligible(entry, model) && !avoided(entry, avoid) &&
-		    (!best || entry->locks < best->locks))
-			best = entry;
-	return best;
-}
-
-gh__lease *gh__broker_lease(gh__broker *broker, const char *model, gh__lease *const *avoid)
-{
-	gh__lease *lease = gh__calloc(1, sizeof *lease);
-	gh__entry *entry;
-
-	if (!lease)
-		return NULL;
-	pthread_mutex_lock(&broker->lock);
-	entry = choose(broker, model, avoid);
-	if (entry) {
-		lease->entry = entry;
-		lease->url = gh__node_inference_url(entry->node);
-		lease->token = gh__strdup(entry->node->auth_token);
-		lease->node = gh__strdup(entry->node->id);
-		lease->counts = true;
-		entry->locks++;
-		entry->references++;
-	}
-	pthread_mutex_unlock(&broker->lock);
-	if (!entry) {
-		gh__free(lease);
-		return NULL;
-	}
-	if (!lease->url || !lease->token || !lease->node) {
-		gh__lease_free(lease);
-		return NULL;
-	}
-	return lease;
-}
-
-const char *gh__lease_url(const gh__lease *lease)
-{
-	return lease->url;
-}
-
-const char *gh__lease_token(const gh__lease *lease)
-{
-	return lease->token;
-}
-
-const char *gh__lease_node(const gh__lease *lease)
-{
-	return lease->node;
-}
-
-void gh__lease_return(gh__lease *lease, bool failed)
-{
-	gh__entry *entry = lease->entry;
-	gh__broker *broker = entry->broker;
-
-	if (!lease->counts)
-		return;
-	pthread_mutex_lock(&broker->lock);
-	lease->counts = false;
-	entry->locks--;
-	if (failed) {
-		entry->look_wanted = true;
-		tell(broker);
-	}
-	pthread_mutex_unlock(&broker->lock);
-}
-
-void gh__lease_free(gh__lease *lease)
-{
-	gh__broker *broker;
-
-	if (!lease)
-		return;
-	gh__lease_return(lease, false);
-	broker = lease->entry->broker;
-	pthread_mutex_lock(&broker->lock);
-	entry_release(lease->entry);
-	pthread_mutex_unlock(&broker->lock);
-	gh__free(lease->url);
-	gh__free(lease->token);
-	gh__free(lease->node);
-	gh__free(lease);
 }

@@ -6,6 +6,7 @@
 #include "crypto/address.h"
 #include "network_node/network_node.h"
 #include "network_node/report.h"
+#include "network_node/tally.h"
 #include "registry/number.h"
 
 /* Errors of bodies are objects, all others strings. */
@@ -43,14 +44,20 @@ static void answer(gh__http_request *request, gh_status status, const gh_error *
 	}
 	if (status != GH_EINVAL)
 		gh__warn("callback", "a report is not stored: %s", error->text);
-	gh__http_fail(request, status == GH_EINVAL ? 400 : 500, "%s", error->text);
+	gh__http_fail(request, status == GH_EINVAL || status == GH_EEXIST ? 400 : 500, "%s",
+		      error->text);
 }
 
 /* *id names the node of the batch, also where it is unknown: then "" . Caller frees (gh__free). */
 static gh_status name_node(gh_network_node *node, gh__proof_batch *batch, char **id,
 			   gh_error *error)
 {
-	gh_status status = gh__registry_id_of(node->registry, batch->node_num, id, error);
+	uint64_t number, judge;
+	gh_status status;
+
+	/* A verdict in a round of ours tells both: whose proofs they are, and who judged. */
+	gh__tally_of_ticket(batch->node_num, &number, &judge);
+	status = gh__registry_id_of(node->registry, number, id, error);
 
 	if (*id)
 		batch->node_id = *id;
@@ -78,6 +85,8 @@ static void generated(gh_network_node *node, gh__http_request *request, void *da
 		gh__info("callback", "proofs node=%s height=%lld received=%zu new=%zu",
 			 report->batch.node_id, (long long)report->batch.block_height,
 			 report->batch.count, added);
+	if (status == GH_EEXIST)
+		gh__broker_misreported(node->broker, report->batch.node_num, error.text);
 	answer(request, status, &error);
 	gh__free(id);
 	gh__report_free(report);
@@ -115,6 +124,14 @@ static void validated(gh_network_node *node, gh__http_request *request, void *da
 	gh__report_free(report);
 }
 
+/* What an inference node asks that wants to know whether it reaches us. */
+static void on_probe(gh__http_request *request, void *userdata)
+{
+	gh_network_node *node = userdata;
+
+	gh__http_respond_json(request, 200, json_pack("{s:s}", "network_node", node->identity));
+}
+
 static void on_generated(gh__http_request *request, void *userdata)
 {
 	gh_network_node *node = userdata;
@@ -132,8 +149,10 @@ static void on_validated(gh__http_request *request, void *userdata)
 const gh__http_route gh__callback_routes[] = {
 	{ "POST", "/v1/poc-batches/generated", on_generated },
 	{ "POST", "/v1/poc-batches/validated", on_validated },
+	{ "GET", "/v1/poc-batches/probe", on_probe },
 	{ "POST", "/mlnode/v1/poc-batches/generated", on_generated },
 	{ "POST", "/mlnode/v1/poc-batches/validated", on_validated },
+	{ "GET", "/mlnode/v1/poc-batches/probe", on_probe },
 };
 
 const size_t gh__callback_route_count = sizeof gh__callback_routes / sizeof gh__callback_routes[0];

@@ -26,9 +26,6 @@
 
 enum { FAILED_LOOKS = 2 /* in a row, until a node is out of service */, BACKOFF_MAX = 60 };
 
-static const int64_t look_timeout = SECONDS(5);
-static const int64_t stop_timeout = SECONDS(120);
-static const int64_t up_timeout = SECONDS(1800);
 static const int64_t look_settled = SECONDS(5);
 static const int64_t look_unsettled = SECONDS(1);
 static const int64_t look_failing = SECONDS(2);
@@ -43,7 +40,7 @@ const char *gh__node_status_name(gh__node_status status)
 	return names[status];
 }
 
-void gh__entry_set_status(gh__entry *entry, gh__node_status status)
+static void set_status(gh__entry *entry, gh__node_status status)
 {
 	if (entry->current == status)
 		return;
@@ -57,6 +54,27 @@ static void set_text(char **to, const char *text)
 {
 	gh__free(*to);
 	*to = text ? gh__strdup(text) : NULL;
+}
+
+void gh__ask_set(gh__ask *ask, gh__ask_kind kind)
+{
+	gh__free(ask->body);
+	memset(ask, 0, sizeof *ask);
+	ask->kind = kind;
+}
+
+void gh__entry_turn(gh__entry *entry)
+{
+	entry->turns++;
+	gh__ask_set(&entry->look, GH__ASK_NONE);
+	gh__ask_set(&entry->order, GH__ASK_NONE);
+	set_text(&entry->loaded_model, NULL);
+	set_text(&entry->ordered, NULL);
+	entry->poc_told = GH__POC_IDLE;
+	entry->unhealthy_since = 0;
+	entry->retry_at = 0;
+	entry->failed_orders = entry->failed_looks = 0;
+	entry->look_wanted = true;
 }
 
 static bool same(const char *a, const char *b)
@@ -77,50 +95,15 @@ static void fail(gh__entry *entry, const char *format, ...)
 	if (strcmp(text, entry->failure) != 0)
 		gh__warn("broker", "node %s: %s", entry->node->id, text);
 	memcpy(entry->failure, text, sizeof text);
-	gh__entry_set_status(entry, GH__NODE_FAILED);
+	set_status(entry, GH__NODE_FAILED);
 	set_text(&entry->loaded_model, NULL);
 }
 
 /* ---- what the node is to serve ---- */
 
-static bool names(const gh_node_model *model, const char *name)
-{
-	return same(model->id, name) || same(model->hf_repo, name);
-}
-
-/* The loaded model if it is among the node's, else its first. */
-static const gh_node_model *wanted(const gh__entry *entry)
-{
-	size_t i;
-
-	for (i = 0; i < entry->node->model_count; i++)
-		if (names(&entry->node->models[i], entry->seen_model))
-			return &entry->node->models[i];
-	return entry->node->model_count ? &entry->node->models[0] : NULL;
-}
-
-/* A model that comes from another repository is served under its own name all the same. */
-static json_t *args_json(const gh_node_model *model)
-{
-	json_t *args = json_array();
-	size_t i;
-
-	for (i = 0; i < model->arg_count; i++)
-		json_array_append_new(args, json_string(model->args[i]));
-	if (model->hf_repo) {
-		json_array_append_new(args, json_string("--served-model-name"));
-		json_array_append_new(args, json_string(model->id));
-	}
-	if (model->hf_commit) {
-		json_array_append_new(args, json_string("--revision"));
-		json_array_append_new(args, json_string(model->hf_commit));
-	}
-	return args;
-}
-
 static char *order_text(const gh_node_model *model)
 {
-	json_t *order = json_pack("[s, o]", model->id, args_json(model));
+	json_t *order = json_pack("[s, o]", model->id, gh__entry_args(model));
 	char *text = order ? gh__json_text(order, NULL) : NULL;
 
 	json_decref(order);
@@ -134,9 +117,9 @@ static bool as_wanted(const gh__entry *entry, const gh_node_model *model)
 	char *text, *order;
 	bool ok = true;
 
-	if (!names(model, entry->seen_model))
+	if (!gh__entry_names(model, entry->seen_model))
 		return false;
-	args = args_json(model);
+	args = gh__entry_args(model);
 	text = args ? gh__json_text(args, NULL) : NULL;
 	order = order_text(model);
 	if (entry->seen_args)
@@ -157,81 +140,6 @@ static bool told(const gh__entry *entry, const gh_node_model *model)
 
 	gh_free(order);
 	return yes;
-}
-
-/* ---- asking ---- */
-
-static void want(gh__ask *ask, gh__ask_kind kind)
-{
-	gh__free(ask->body);
-	memset(ask, 0, sizeof *ask);
-	ask->kind = kind;
-}
-
-static gh_status up_body(const gh__entry *entry, char **out, gh_error *error)
-{
-	const gh_node_model *model = wanted(entry);
-	json_t *body;
-
-	if (!model)
-		return gh__fail(error, GH_EINVAL, "node %s has no models", entry->node->id);
-	body = json_pack("{s:s, s:s, s:o}", "model", model->hf_repo ? model->hf_repo : model->id,
-			 "dtype", "float16", "additional_args", args_json(model));
-	*out = body ? gh__json_text(body, NULL) : NULL;
-	json_decref(body);
-	return *out ? GH_OK : gh__fail_nomem(error);
-}
-
-gh_status gh__driver_request(const gh__entry *entry, const gh__ask *ask, gh__ask_request *out,
-			     gh_error *error)
-{
-	static const struct {
-		const char *method, *path;
-		bool inference;
-	} calls[] = {
-		[GH__ASK_STATE] = { "GET", "/api/v1/state", false },
-		[GH__ASK_HEALTH] = { "GET", "/health", true },
-		[GH__ASK_MODELS] = { "GET", "/v1/models", true },
-		[GH__ASK_STOP] = { "POST", "/api/v1/stop", false },
-		[GH__ASK_UP] = { "POST", "/api/v1/inference/up", false },
-	};
-	const gh_node *node = entry->node;
-	char *base = calls[ask->kind].inference ? gh__node_inference_url(node)
-						: gh__node_management_url(node);
-	int made = -1;
-
-	memset(out, 0, sizeof *out);
-	out->method = calls[ask->kind].method;
-	out->total_timeout = look_timeout;
-	if (ask->kind == GH__ASK_STOP)
-		out->total_timeout = stop_timeout;
-	if (ask->kind == GH__ASK_UP)
-		out->total_timeout = up_timeout;
-	if (base) {
-		gh__buf url = GH__BUF_INIT(16384);
-
-		gh__buf_append_str(&url, base);
-		gh__buf_append_str(&url, calls[ask->kind].path);
-		out->url = gh__buf_take(&url);
-		made = out->url ? 0 : -1;
-	}
-	gh__free(base);
-	if (made == 0 && node->auth_token[0]) {
-		gh__buf header = GH__BUF_INIT(16384);
-
-		gh__buf_printf(&header, "Authorization: Bearer %s", node->auth_token);
-		out->authorization = gh__buf_take(&header);
-	}
-	if (made < 0)
-		return gh__fail_nomem(error);
-	return ask->kind == GH__ASK_UP ? up_body(entry, &out->body, error) : GH_OK;
-}
-
-void gh__ask_request_done(gh__ask_request *request)
-{
-	gh__free(request->url);
-	gh__free(request->body);
-	gh__free(request->authorization);
 }
 
 /* ---- reading what a look brought ---- */
@@ -273,7 +181,7 @@ static void look_failed(gh__entry *entry, const char *what, int64_t now)
 		else
 			fail(entry, "%s: %s", what, look->problem);
 	}
-	want(&entry->look, GH__ASK_NONE);
+	gh__ask_set(&entry->look, GH__ASK_NONE);
 	entry->next_look = now + look_failing;
 }
 
@@ -302,7 +210,13 @@ static bool read_state(gh__entry *entry, int64_t now)
 	gh_free(text);
 	json_decref(answer);
 	entry->seen_healthy = false;
-	want(&entry->look, entry->seen == GH__NODE_INFERENCE ? GH__ASK_HEALTH : GH__ASK_NONE);
+	entry->poc_seen = (gh__poc_seen){ .tried = -1, .unsent = -1, .at = now };
+	if (entry->seen == GH__NODE_INFERENCE)
+		gh__ask_set(&entry->look, GH__ASK_HEALTH);
+	else if (entry->round && (entry->seen == GH__NODE_POC || gh__driver_told(entry)))
+		gh__ask_set(&entry->look, GH__ASK_POC_STATUS);
+	else
+		gh__ask_set(&entry->look, GH__ASK_NONE);
 	return entry->look.kind == GH__ASK_NONE;
 }
 
@@ -317,7 +231,7 @@ static bool not_ready(gh__entry *entry, const char *path, int64_t now)
 
 	entry->unready = path;
 	entry->unready_status = entry->look.status;
-	want(&entry->look, GH__ASK_NONE);
+	gh__ask_set(&entry->look, GH__ASK_NONE);
 	if (!serves(entry) || refused || ++entry->failed_looks >= FAILED_LOOKS)
 		return true;
 	entry->next_look = now + look_unsettled;
@@ -328,8 +242,19 @@ static bool read_health(gh__entry *entry, int64_t now)
 {
 	if (entry->look.status != 200)
 		return not_ready(entry, "/health", now);
-	want(&entry->look, GH__ASK_MODELS);
+	gh__ask_set(&entry->look, GH__ASK_MODELS);
 	return false;
+}
+
+static bool read_proving(gh__entry *entry, int64_t now)
+{
+	if (entry->look.status != 200) {
+		look_failed(entry, gh__driver_path(&entry->look), now);
+		return false;
+	}
+	gh__driver_read_poc(entry, now);
+	gh__ask_set(&entry->look, GH__ASK_NONE);
+	return true;
 }
 
 static bool read_models(gh__entry *entry, int64_t now)
@@ -344,7 +269,7 @@ static bool read_models(gh__entry *entry, int64_t now)
 	if (!entry->seen_model)
 		return not_ready(entry, "/v1/models", now);
 	entry->seen_healthy = true;
-	want(&entry->look, GH__ASK_NONE);
+	gh__ask_set(&entry->look, GH__ASK_NONE);
 	return true;
 }
 
@@ -363,7 +288,21 @@ static void back_off(gh__entry *entry, int64_t now)
 static void order_failed(gh__entry *entry, int64_t now)
 {
 	back_off(entry, now);
-	want(&entry->order, GH__ASK_NONE);
+	gh__ask_set(&entry->order, GH__ASK_NONE);
+}
+
+/* The way from where the node is to what is intended. */
+static gh__ask_kind next_order(const gh__entry *entry)
+{
+	bool proves = entry->seen == GH__NODE_POC && entry->intended == GH__NODE_POC;
+
+	if (entry->seen != GH__NODE_STOPPED && !proves)
+		return GH__ASK_STOP;
+	if (entry->intended == GH__NODE_INFERENCE)
+		return GH__ASK_UP;
+	if (entry->intended != GH__NODE_POC)
+		return GH__ASK_NONE;
+	return entry->poc_intended == GH__POC_GENERATING ? GH__ASK_GENERATE : GH__ASK_VALIDATE;
 }
 
 static void read_stop(gh__entry *entry, int64_t now)
@@ -375,7 +314,7 @@ static void read_stop(gh__entry *entry, int64_t now)
 		return;
 	}
 	entry->seen = GH__NODE_STOPPED;
-	want(&entry->order, entry->intended == GH__NODE_INFERENCE ? GH__ASK_UP : GH__ASK_NONE);
+	gh__ask_set(&entry->order, next_order(entry));
 	entry->next_look = now;
 }
 
@@ -386,7 +325,7 @@ static void read_up(gh__entry *entry, int64_t now)
 	const char *message = json_string_value(json_object_get(answer, "message"));
 
 	if (same(status, "OK")) {
-		want(&entry->order, GH__ASK_NONE);
+		gh__ask_set(&entry->order, GH__ASK_NONE);
 		entry->next_look = now;
 	} else {
 		if (entry->order.status == 0)
@@ -401,10 +340,33 @@ static void read_up(gh__entry *entry, int64_t now)
 	json_decref(answer);
 }
 
+/* Proofs: the node is taken at its status code. */
+static void read_init(gh__entry *entry, int64_t now)
+{
+	bool generate = entry->order.kind == GH__ASK_GENERATE;
+
+	if (entry->order.status / 100 == 2) {
+		entry->poc_told = generate ? GH__POC_GENERATING : GH__POC_VALIDATING;
+		gh__ask_set(&entry->order, GH__ASK_NONE);
+		entry->next_look = now;
+		return;
+	}
+	if (entry->order.status == 0)
+		fail(entry, "%s: %s", gh__driver_path(&entry->order), entry->order.problem);
+	else
+		fail(entry, "%s answered with status %d: %.120s", gh__driver_path(&entry->order),
+		     entry->order.status, entry->order.body ? entry->order.body : "");
+	order_failed(entry, now);
+}
+
 static void give_order(gh__entry *entry)
 {
-	const gh_node_model *model = wanted(entry);
-	bool stopped = entry->seen == GH__NODE_STOPPED;
+	static const char *const words[] = { [GH__ASK_STOP] = "stopping what it runs",
+					     [GH__ASK_UP] = "starting its model",
+					     [GH__ASK_GENERATE] = "starting proofs",
+					     [GH__ASK_VALIDATE] = "starting to judge proofs" };
+	const gh_node_model *model = gh__entry_model(entry);
+	gh__ask_kind kind = next_order(entry);
 
 	set_text(&entry->loaded_model, NULL);
 	set_text(&entry->ordered, NULL);
@@ -414,20 +376,19 @@ static void give_order(gh__entry *entry)
 		set_text(&entry->ordered, text);
 		gh_free(text);
 	}
-	want(&entry->order, stopped ? GH__ASK_UP : GH__ASK_STOP);
-	gh__info("broker", "node %s: %s", entry->node->id,
-		 stopped ? "starting its model" : "stopping what it runs");
+	gh__ask_set(&entry->order, kind);
+	gh__info("broker", "node %s: %s", entry->node->id, words[kind]);
 }
 
 /* ---- judging ---- */
 
 static void settle(gh__entry *entry, int64_t now)
 {
-	gh__entry_set_status(entry, entry->seen);
+	set_status(entry, entry->seen);
 	entry->failure[0] = '\0';
 	entry->failed_orders = 0;
 	entry->unhealthy_since = 0;
-	entry->next_look = now + look_settled;
+	entry->next_look = now + (entry->round ? look_unsettled : look_settled);
 }
 
 static void tell_not_ready(gh__entry *entry)
@@ -445,7 +406,7 @@ static void tell_not_ready(gh__entry *entry)
 
 static void judge_serving(gh__entry *entry, int64_t now)
 {
-	const gh_node_model *model = wanted(entry);
+	const gh_node_model *model = gh__entry_model(entry);
 
 	entry->next_look = now + look_unsettled;
 	if (entry->seen_healthy && as_wanted(entry, model)) {
@@ -486,13 +447,23 @@ static void judge(gh__entry *entry, int64_t now)
 	}
 	set_text(&entry->loaded_model, NULL);
 	entry->next_look = now + look_unsettled;
-	if (entry->seen == entry->intended) {
+	if (entry->intended == GH__NODE_POC ? gh__driver_proves(entry)
+					    : entry->seen == entry->intended) {
 		settle(entry, now);
+		entry->poc_current = entry->poc_seen.phase;
 		return;
 	}
+	entry->poc_current = entry->seen == GH__NODE_POC ? entry->poc_seen.phase : GH__POC_IDLE;
 	if (entry->order.kind != GH__ASK_NONE || now < entry->retry_at)
 		return;
-	gh__entry_set_status(entry, entry->seen);
+	if (entry->seen == GH__NODE_STOPPED && gh__driver_told(entry)) {
+		fail(entry, "its proofs ended by themselves%s%s",
+		     entry->poc_seen.problem[0] ? ": " : "", entry->poc_seen.problem);
+		entry->poc_told = GH__POC_IDLE;
+		back_off(entry, now);
+		return;
+	}
+	set_status(entry, entry->seen);
 	give_order(entry);
 }
 
@@ -501,7 +472,7 @@ static void read_look(gh__entry *entry, int64_t now)
 	bool over;
 
 	if (entry->look_began_at != entry->orders_done) {
-		want(&entry->look, GH__ASK_NONE);
+		gh__ask_set(&entry->look, GH__ASK_NONE);
 		entry->next_look = now;
 		return;
 	}
@@ -509,6 +480,8 @@ static void read_look(gh__entry *entry, int64_t now)
 		over = read_state(entry, now);
 	else if (entry->look.kind == GH__ASK_HEALTH)
 		over = read_health(entry, now);
+	else if (entry->look.kind == GH__ASK_POC_STATUS)
+		over = read_proving(entry, now);
 	else
 		over = read_models(entry, now);
 	if (over)
@@ -532,13 +505,15 @@ int64_t gh__driver_step(gh__entry *entry, int64_t now)
 		entry->orders_done++;
 		if (entry->order.kind == GH__ASK_STOP)
 			read_stop(entry, now);
-		else
+		else if (entry->order.kind == GH__ASK_UP)
 			read_up(entry, now);
+		else
+			read_init(entry, now);
 	}
 	if (entry->look.done)
 		read_look(entry, now);
 	if (entry->look.kind == GH__ASK_NONE && now >= look_due(entry)) {
-		want(&entry->look, GH__ASK_STATE);
+		gh__ask_set(&entry->look, GH__ASK_STATE);
 		entry->look_wanted = false;
 		entry->look_began = now;
 		entry->look_began_at = entry->orders_done;

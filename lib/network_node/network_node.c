@@ -1,7 +1,9 @@
 #include "network_node/network_node.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/address.h"
 #include "base/alloc.h"
@@ -11,7 +13,7 @@
 #include "base/log.h"
 #include "base/options.h"
 
-enum { DRAIN_SECONDS = 5 };
+enum { DRAIN_SECONDS = 5, URL_MAX = 2048 };
 
 /* A node whose client lags is made to wait, so little need be held here. */
 enum { PENDING_MAX = 256 << 10 };
@@ -39,6 +41,24 @@ static gh_status check_port(const char *name, int32_t port, gh_error *error)
 			(int)port);
 }
 
+static size_t len_without_slash(const char *url)
+{
+	size_t len = strlen(url);
+
+	while (len > 0 && url[len - 1] == '/')
+		len--;
+	return len;
+}
+
+static gh_status check_url(const char *url, gh_error *error)
+{
+	if (!url || ((strncmp(url, "http://", 7) == 0 || strncmp(url, "https://", 8) == 0) &&
+		     strlen(url) < URL_MAX))
+		return GH_OK;
+	return gh__fail(error, GH_EINVAL, "callback_url: expected http://HOST:PORT, got '%.200s'",
+			url);
+}
+
 static gh_status check(const gh_network_node_options *options, gh_error *error)
 {
 	gh_status status = check_port("public_port", options->public_port, error);
@@ -47,6 +67,8 @@ static gh_status check(const gh_network_node_options *options, gh_error *error)
 		status = check_port("callback_port", options->callback_port, error);
 	if (status == GH_OK)
 		status = check_port("admin_port", options->admin_port, error);
+	if (status == GH_OK)
+		status = check_url(options->callback_url, error);
 	if (status == GH_OK && (options->flags & ~(uint32_t)GH_NETWORK_NODE_ALLOW_UNSIGNED))
 		status = gh__fail(error, GH_EINVAL, "flags: unknown bits in 0x%x", options->flags);
 	return status;
@@ -76,6 +98,17 @@ static gh_status open_stores(gh_network_node *node, const gh_network_node_option
 	gh__buf_free(&registry);
 	gh__buf_free(&proofs);
 	return status;
+}
+
+static gh_status make_identity(gh_network_node *node, gh_error *error)
+{
+	unsigned char bytes[(sizeof node->identity - 1) / 2];
+
+	if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
+		return gh__fail(error, GH_EIO, "getrandom: %s", strerror(errno));
+	for (size_t i = 0; i < sizeof bytes; i++)
+		snprintf(node->identity + 2 * i, 3, "%02x", bytes[i]);
+	return GH_OK;
 }
 
 static gh_status start_desks(gh_network_node *node, gh_error *error)
@@ -124,6 +157,43 @@ static gh_status start_server(gh__http_server **out, gh_network_node *node, cons
 	return gh__http_server_start(out, &options, error);
 }
 
+/* The callback server as nodes reach it: as we are told, or where it listens. */
+static void write_callback_url(gh__buf *url, const gh_network_node *node,
+			       const gh_network_node_options *options)
+{
+	const char *host = options->admin_host;
+
+	if (options->callback_url) {
+		gh__buf_append(url, options->callback_url,
+			       len_without_slash(options->callback_url));
+		return;
+	}
+	if (!host || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0)
+		host = "127.0.0.1";
+	gh__buf_printf(url, strchr(host, ':') ? "http://[%s]:%d" : "http://%s:%d", host,
+		       (int)gh__http_server_port(node->callback_server));
+}
+
+static gh_status start_orchestrator(gh_network_node *node, const gh_network_node_options *options,
+				    gh_error *error)
+{
+	gh__buf url = GH__BUF_INIT(URL_MAX);
+	gh__orchestrator_options with = { .registry = node->registry,
+					  .broker = node->broker,
+					  .client = node->control,
+					  .proofs = node->proofs,
+					  .identity = node->identity };
+	gh_status status;
+
+	write_callback_url(&url, node, options);
+	with.callback_url = gh__buf_str(&url);
+	status = gh__buf_status(&url);
+	if (status == GH_OK)
+		status = gh__orchestrator_create(&node->orchestrator, &with, error);
+	gh__buf_free(&url);
+	return status;
+}
+
 static gh_status start_servers(gh_network_node *node, const gh_network_node_options *options,
 			       gh_error *error)
 {
@@ -142,13 +212,15 @@ static gh_status start_servers(gh_network_node *node, const gh_network_node_opti
 	if (node->allow_unsigned && public_host && gh__address_public(public_host))
 		gh__warn("network_node",
 			 "unsigned requests are answered on a public address host=%s", public_host);
-	status = start_server(&node->admin_server, node, private_host,
-			      options->admin_port ? options->admin_port : 9200, options->allow,
-			      gh__admin_routes, gh__admin_route_count, error);
+	status = start_server(&node->callback_server, node, private_host,
+			      options->callback_port ? options->callback_port : 9100,
+			      options->allow, gh__callback_routes, gh__callback_route_count, error);
 	if (status == GH_OK)
-		status = start_server(&node->callback_server, node, private_host,
-				      options->callback_port ? options->callback_port : 9100,
-				      options->allow, gh__callback_routes, gh__callback_route_count,
+		status = start_orchestrator(node, options, error);
+	if (status == GH_OK)
+		status = start_server(&node->admin_server, node, private_host,
+				      options->admin_port ? options->admin_port : 9200,
+				      options->allow, gh__admin_routes, gh__admin_route_count,
 				      error);
 	if (status == GH_OK)
 		status = start_server(&node->public_server, node, public_host,
@@ -173,6 +245,8 @@ gh_status gh_network_node_start(gh_network_node **out, const gh_network_node_opt
 		return gh__fail_nomem(error);
 	node->allow_unsigned = (options.flags & GH_NETWORK_NODE_ALLOW_UNSIGNED) != 0;
 	status = open_stores(node, &options, error);
+	if (status == GH_OK)
+		status = make_identity(node, error);
 	if (status == GH_OK)
 		status = start_broker(node, error);
 	if (status == GH_OK)
@@ -216,6 +290,7 @@ void gh_network_node_stop(gh_network_node *node)
 	gh__desk_free(node->admin);
 	gh__desk_free(node->callback);
 	gh__desk_free(node->public_desk);
+	gh__orchestrator_free(node->orchestrator);
 	if (node->broker)
 		gh__broker_stop(node->broker);
 	gh__http_client_free(node->relay);

@@ -11,6 +11,7 @@
 #include "network_node/broker.h"
 #include "network_node/callback.h"
 #include "network_node/desk.h"
+#include "network_node/orchestrator.h"
 #include "network_node/proofs.h"
 
 /*
@@ -22,6 +23,8 @@ struct gh_network_node {
 	gh__http_client *control; /* looks and orders */
 	gh__http_client *relay;   /* clients' requests */
 	gh__proof_store *proofs;
+	gh__orchestrator *orchestrator;
+	char identity[2 * 16 + 1]; /* by which an inference node knows that it reached us */
 	gh__desk *admin, *callback, *public_desk; /* of each server's requests for the disk */
 	gh__http_server *public_server, *callback_server, *admin_server;
 	bool allow_unsigned;

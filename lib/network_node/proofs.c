@@ -207,6 +207,22 @@ static gh_status write_batches(gh__store *store, const gh__proof_batch *batch, i
 	return status;
 }
 
+/* In a round with shares, a node that has one reports of its own. */
+static gh_status check_share(const gh__proof_batch *batch, int64_t node_count, gh_error *error)
+{
+	if (batch->node_num == 0 || batch->node_num >= (uint64_t)node_count)
+		return GH_OK;
+	for (size_t i = 0; i < batch->count; i++)
+		if (batch->nonces[i] % node_count != (int64_t)batch->node_num)
+			return gh__fail(error, GH_EEXIST,
+					"nonces[%zu]: %lld is not of node %llu's share, which is "
+					"%llu and every %lld-th behind it",
+					i, (long long)batch->nonces[i],
+					(unsigned long long)batch->node_num,
+					(unsigned long long)batch->node_num, (long long)node_count);
+	return GH_OK;
+}
+
 /* In a transaction. */
 static gh_status add(gh__store *store, const gh__proof_batch *batch, fresh *news, gh_error *error)
 {
@@ -215,6 +231,8 @@ static gh_status add(gh__store *store, const gh__proof_batch *batch, fresh *news
 	gh_status status =
 		gh__proof_store_round(store, batch->block_hash, batch->block_height, &round, error);
 
+	if (status == GH_OK)
+		status = check_share(batch, round.node_count, error);
 	if (status == GH_OK)
 		status = get_holder(store, batch, round.id, &holder, error);
 	if (status == GH_OK)

@@ -56,8 +56,8 @@ typedef struct gh__proof_verdict {
 gh_status gh__proof_store_open(gh__proof_store **out, const char *path, gh_error *error);
 void gh__proof_store_close(gh__proof_store *proofs);
 
-/* *added: how many of them were new. GH_ETOOBIG: the round is full, or the report too large; then
- * nothing was stored. */
+/* *added: how many of them were new. GH_ETOOBIG: the round is full, or the report too large; GH_EEXIST:
+ * a nonce is of another node's share, in a round whose shares are fixed. Then nothing was stored. */
 gh_status gh__proof_store_add(gh__proof_store *proofs, const gh__proof_batch *batch, size_t *added,
 			      gh_error *error);
 
@@ -75,6 +75,9 @@ gh_status gh__proof_store_judge(gh__proof_store *proofs, const gh__proof_verdict
 gh_status gh__proof_store_share(gh__proof_store *proofs, const char *block_hash,
 				int64_t block_height, uint64_t number, uint64_t highest,
 				int32_t *count, gh_error *error);
+
+/* The highest that anything is known of; 0 = nothing is. */
+gh_status gh__proof_store_height(gh__proof_store *proofs, int64_t *height, gh_error *error);
 
 /*
  * Batches of a height one after another, those of one key together, beginning with a zeroed cursor.

@@ -247,3 +247,23 @@ gh_status gh__proof_store_next_verdict(gh__proof_store *proofs, int64_t height, 
 	pthread_mutex_unlock(&side->lock);
 	return status == GH_ENOENT ? GH_OK : status;
 }
+
+/* ---- rounds ---- */
+
+gh_status gh__proof_store_height(gh__proof_store *proofs, int64_t *height, gh_error *error)
+{
+	gh__proof_side *side = &proofs->reader;
+	sqlite3_stmt *row;
+	gh_status status = GH_EIO;
+
+	pthread_mutex_lock(&side->lock);
+	row = gh__store_statement(side->store, "SELECT coalesce(max(height), 0) FROM round", error);
+	if (row) {
+		status = step(side->store, row, error);
+		if (status == GH_OK)
+			*height = sqlite3_column_int64(row, 0);
+		sqlite3_reset(row);
+	}
+	pthread_mutex_unlock(&side->lock);
+	return status;
+}

@@ -1,5 +1,6 @@
 #include "unit.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -266,6 +267,116 @@ START_TEST(out_of_date)
 }
 END_TEST
 
+/* ---- proofs ---- */
+
+static char hash[] = "B", key[] = "K", callbacks[] = "http://n/v1/poc-batches";
+static gh__round a_round = { .block_hash = hash, .public_key = key, .url = callbacks };
+
+/* As the broker does when a phase begins. */
+static void command(gh__poc_phase phase)
+{
+	entry.round = &a_round;
+	entry.intended = GH__NODE_POC;
+	entry.poc_intended = phase;
+	gh__entry_turn(&entry);
+}
+
+/* One that began before the last order is out of date. */
+static void drop_old_look(void)
+{
+	begin_look();
+	if (entry.look_began_at != entry.orders_done)
+		answer(&entry.look, GH__ASK_STATE, 200, "{\"state\":\"STOPPED\"}");
+}
+
+static void proving_look(const char *status)
+{
+	char body[128];
+
+	drop_old_look();
+	begin_look();
+	answer(&entry.look, GH__ASK_STATE, 200, "{\"state\":\"POW\"}");
+	snprintf(body, sizeof body,
+		 "{\"status\":\"%s\",\"is_model_initialized\":true,\"nonces_tried\":7}", status);
+	answer(&entry.look, GH__ASK_POC_STATUS, 200, body);
+}
+
+static void expect_proving(gh__poc_phase phase)
+{
+	ck_assert_int_eq(entry.current, GH__NODE_POC);
+	ck_assert_int_eq(entry.poc_current, phase);
+	ck_assert(gh__driver_proves(&entry));
+	ck_assert_int_eq(entry.order.kind, GH__ASK_NONE);
+	ck_assert_str_eq(entry.failure, "");
+}
+
+/* From serving to proofs, from one phase to the next, and back. */
+START_TEST(through_a_round)
+{
+	good_look();
+	command(GH__POC_GENERATING);
+	good_look();
+	ck_assert_ptr_null(entry.loaded_model);
+	answer(&entry.order, GH__ASK_STOP, 200, "{}");
+	answer(&entry.order, GH__ASK_GENERATE, 200, "{}");
+	proving_look("GENERATING");
+	expect_proving(GH__POC_GENERATING);
+	ck_assert(entry.poc_seen.initialised);
+	ck_assert_int_eq(entry.poc_seen.tried, 7);
+	ck_assert_int_eq(entry.poc_seen.unsent, -1);
+	command(GH__POC_VALIDATING);
+	proving_look("GENERATING");
+	answer(&entry.order, GH__ASK_VALIDATE, 200, "{}"); /* without a stop: its network is kept */
+	proving_look("VALIDATING");
+	expect_proving(GH__POC_VALIDATING);
+	entry.round = NULL;
+	entry.intended = GH__NODE_INFERENCE;
+	entry.poc_intended = GH__POC_IDLE;
+	gh__entry_turn(&entry);
+	look(GH__ASK_STATE, 200, "{\"state\":\"POW\"}");
+	answer(&entry.order, GH__ASK_STOP, 200, "{}");
+	answer(&entry.order, GH__ASK_UP, 200, "{\"status\":\"OK\"}");
+	drop_old_look();
+	good_look();
+	expect_serving();
+}
+END_TEST
+
+/* What a node generates may be of an earlier round: it is told of this one all the same. */
+START_TEST(another_round)
+{
+	command(GH__POC_GENERATING);
+	proving_look("GENERATING");
+	answer(&entry.order, GH__ASK_GENERATE, 200, "{}");
+	proving_look("GENERATING");
+	expect_proving(GH__POC_GENERATING);
+}
+END_TEST
+
+START_TEST(proofs_that_fail)
+{
+	command(GH__POC_GENERATING);
+	look(GH__ASK_STATE, 200, "{\"state\":\"STOPPED\"}");
+	answer(&entry.order, GH__ASK_GENERATE, 400, "{\"detail\":\"dim: too large\"}");
+	expect_out("/api/v1/pow/init/generate answered with status 400: {\"detail\":\"dim");
+	/* Again, after a while. */
+	now = entry.retry_at;
+	look(GH__ASK_STATE, 200, "{\"state\":\"STOPPED\"}");
+	answer(&entry.order, GH__ASK_GENERATE, NONE, NULL);
+	expect_out("/api/v1/pow/init/generate: no answer");
+	now = entry.retry_at;
+	look(GH__ASK_STATE, 200, "{\"state\":\"STOPPED\"}");
+	answer(&entry.order, GH__ASK_GENERATE, 200, "{}");
+	/* It gives up by itself, and says why. */
+	begin_look();
+	answer(&entry.look, GH__ASK_STATE, 200, "{\"state\":\"STOPPED\"}");
+	answer(&entry.look, GH__ASK_POC_STATUS, 200,
+	       "{\"status\":\"NOT_LOADED\",\"problem\":\"the budget is too small\"}");
+	expect_out("its proofs ended by themselves: the budget is too small");
+	ck_assert_int_gt(entry.retry_at, now);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("driver");
@@ -280,6 +391,9 @@ int main(void)
 	tcase_add_test(tcase, never_ready);
 	tcase_add_test(tcase, news);
 	tcase_add_test(tcase, out_of_date);
+	tcase_add_test(tcase, through_a_round);
+	tcase_add_test(tcase, another_round);
+	tcase_add_test(tcase, proofs_that_fail);
 	suite_add_tcase(suite, tcase);
 	return unit_main(suite);
 }

@@ -347,6 +347,35 @@ END_TEST
 
 /* ---- shares ---- */
 
+/* Where shares are fixed, a node that has one reports nothing of another's. */
+START_TEST(reports_keep_to_shares)
+{
+	int64_t mine[] = { 2, 8, 14 }, others[] = { 2, 8, 15 };
+	double dist[] = { 1.3, 1.3, 1.3 };
+	gh__proof_batch batch = { .public_key = "02",
+				  .block_hash = "S",
+				  .block_height = 7,
+				  .node_num = 2,
+				  .node_id = "n",
+				  .nonces = others,
+				  .dist = dist,
+				  .count = 3 };
+	int32_t count;
+	size_t added;
+
+	assert_ok(gh__proof_store_share(proofs, "S", 7, 2, 5, &count, error));
+	assert_fails(GH_EEXIST, "nonces[2]: 15 is not of node 2's share",
+		     gh__proof_store_add(proofs, &batch, &added, error));
+	batch.nonces = mine;
+	assert_ok(gh__proof_store_add(proofs, &batch, &added, error));
+	ck_assert_uint_eq(added, 3);
+	batch.node_num = 0; /* nobody of the round */
+	batch.nonces = others;
+	assert_ok(gh__proof_store_add(proofs, &batch, &added, error));
+	ck_assert_uint_eq(added, 1);
+}
+END_TEST
+
 START_TEST(shares_do_not_overlap)
 {
 	int32_t count = 0;
@@ -425,6 +454,7 @@ int main(void)
 	tcase_add_test(tcase, old_rounds_are_forgotten);
 	tcase_add_test(tcase, verdicts_are_kept_once);
 	tcase_add_test(tcase, hostile_verdicts);
+	tcase_add_test(tcase, reports_keep_to_shares);
 	tcase_add_test(tcase, shares_do_not_overlap);
 	tcase_add_test(tcase, a_file_of_something_else);
 	tcase_add_test(tcase, short_of_memory);
