@@ -60,6 +60,7 @@ void cli_raise_limits(void);
 /* Block SIGINT and SIGTERM, before threads are started; then wait for one of them. */
 void cli_signals_block(void);
 void cli_signals_wait(void);
+bool cli_signals_wait_for(double seconds); /* false: none came */
 
 /* ---- HTTP, for commands that talk to a running node ---- */
 typedef struct cli_reply {
@@ -71,6 +72,9 @@ typedef struct cli_reply {
 /* false: no answer came; the reason is on stderr. */
 bool cli_http(const char *name, const char *method, const char *url, const char *body,
 	      cli_reply *reply);
+
+/* Complains with the text of an error's body, whatever its shape; answers CLI_USAGE for status 400. */
+int cli_refused(const char *name, const cli_reply *reply);
 
 /* Each event's data line ("[DONE]" included) to fn until it answers false. A status other than 200
  * is an error whose body is shown. */

@@ -70,6 +70,21 @@ bool cli_http(const char *name, const char *method, const char *url, const char 
 	return false;
 }
 
+int cli_refused(const char *name, const cli_reply *reply)
+{
+	json_t *body = json_loads(reply->body, 0, NULL);
+	const json_t *error = json_object_get(body, "error");
+	const char *text = json_string_value(error);
+	int code = reply->status == 400 ? CLI_USAGE : CLI_FAILED;
+
+	if (!text)
+		text = json_string_value(json_object_get(error, "message"));
+	code = cli_complain(name, code, "%s (status %ld)", text ? text : reply->body,
+			    reply->status);
+	json_decref(body);
+	return code;
+}
+
 /* Lines of a text/event-stream as they come. */
 typedef struct events {
 	CURL *curl;

@@ -279,6 +279,16 @@ void cli_signals_wait(void)
 		;
 }
 
+bool cli_signals_wait_for(double seconds)
+{
+	struct timespec time = { (time_t)seconds,
+				 (long)((seconds - (double)(time_t)seconds) * 1e9) };
+	sigset_t set;
+
+	stop_signals(&set);
+	return sigtimedwait(&set, NULL, &time) > 0;
+}
+
 int cli_version(int argc, char **argv)
 {
 	(void)argc;

@@ -105,6 +105,7 @@ enum {
 	KEY_CALLBACK_PORT,
 	KEY_ADMIN_PORT,
 	KEY_ADMIN_HOST,
+	KEY_CALLBACK_URL,
 	KEY_DATA_DIR,
 	KEY_CONFIG,
 	KEY_NODE_CONFIG,
@@ -115,7 +116,8 @@ enum {
 typedef struct network_arguments {
 	gh_network_node_options options;
 	const char *config;
-	char *node_config; /* from config.env */
+	char *node_config;  /* from config.env */
+	char *callback_url; /* likewise */
 } network_arguments;
 
 static int port_option(struct argp_state *state, const char *name, const char *arg)
@@ -145,6 +147,9 @@ static error_t parse_network_node(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_ADMIN_PORT:
 		options->admin_port = port_option(state, "--admin-port", arg);
+		return 0;
+	case KEY_CALLBACK_URL:
+		options->callback_url = arg;
 		return 0;
 	case KEY_DATA_DIR:
 		options->data_dir = arg;
@@ -228,6 +233,9 @@ static int read_config(network_arguments *arguments)
 		} else if (strcmp(name, "NODE_CONFIG") == 0) {
 			free(arguments->node_config);
 			arguments->node_config = strdup(value);
+		} else if (strcmp(name, "DAPI_API__POC_CALLBACK_URL") == 0) {
+			free(arguments->callback_url);
+			arguments->callback_url = value[0] ? strdup(value) : NULL;
 		}
 	}
 	fclose(file);
@@ -235,6 +243,8 @@ static int read_config(network_arguments *arguments)
 		arguments->options.public_port = port;
 	if (!arguments->options.node_config)
 		arguments->options.node_config = arguments->node_config;
+	if (!arguments->options.callback_url)
+		arguments->options.callback_url = arguments->callback_url;
 	return code;
 }
 
@@ -276,9 +286,13 @@ int cli_network_node(int argc, char **argv)
 		{ "callback-port", KEY_CALLBACK_PORT, "PORT", 0, "Callback API (9100; 0 = any)",
 		  0 },
 		{ "admin-port", KEY_ADMIN_PORT, "PORT", 0, "Admin API (9200; 0 = any)", 0 },
-		{ "data-dir", KEY_DATA_DIR, "FOLDER", 0, "Registry and keys (.dapi)", 0 },
+		{ "callback-url", KEY_CALLBACK_URL, "URL", 0,
+		  "The callback API as inference nodes reach it (where it listens)", 0 },
+		{ "data-dir", KEY_DATA_DIR, "FOLDER", 0, "Registry, proofs and keys (.dapi)", 0 },
 		{ "config", KEY_CONFIG, "FILE", 0,
-		  "config.env: API_PORT and NODE_CONFIG are read from it", 0 },
+		  "config.env: API_PORT, NODE_CONFIG and DAPI_API__POC_CALLBACK_URL are read from "
+		  "it",
+		  0 },
 		{ "node-config", KEY_NODE_CONFIG, "FILE", 0,
 		  "node-config.json: merged into the registry once", 0 },
 		{ "allow-unsigned", KEY_ALLOW_UNSIGNED, NULL, 0,
@@ -295,7 +309,7 @@ int cli_network_node(int argc, char **argv)
 		NULL,
 		NULL
 	};
-	network_arguments arguments = { GH_NETWORK_NODE_OPTIONS_INIT, NULL, NULL };
+	network_arguments arguments = { GH_NETWORK_NODE_OPTIONS_INIT, NULL, NULL, NULL };
 	int code = CLI_OK;
 
 	if (cli_parse(&argp, argc, argv, &arguments))
@@ -305,5 +319,6 @@ int cli_network_node(int argc, char **argv)
 	if (code == CLI_OK)
 		code = run_network_node(&arguments.options);
 	free(arguments.node_config);
+	free(arguments.callback_url);
 	return code;
 }

@@ -64,22 +64,6 @@ static char *admin_url(const nodes_arguments *arguments, const char *suffix)
 	return url;
 }
 
-/* The text of an error body, whatever its shape. */
-static int refused(const cli_reply *reply)
-{
-	json_t *body = json_loads(reply->body, 0, NULL);
-	const json_t *error = json_object_get(body, "error");
-	const char *text = json_string_value(error);
-	int code = reply->status == 400 ? CLI_USAGE : CLI_FAILED;
-
-	if (!text)
-		text = json_string_value(json_object_get(error, "message"));
-	code = cli_complain("nodes", code, "%s (status %ld)", text ? text : reply->body,
-			    reply->status);
-	json_decref(body);
-	return code;
-}
-
 static int call(const nodes_arguments *arguments, const char *method, const char *suffix,
 		const char *body, json_t **answer)
 {
@@ -94,7 +78,7 @@ static int call(const nodes_arguments *arguments, const char *method, const char
 	}
 	free(url);
 	if (reply.status / 100 != 2) {
-		code = refused(&reply);
+		code = cli_refused("nodes", &reply);
 	} else {
 		*answer = json_loads(reply.body, JSON_DECODE_ANY, NULL);
 		if (!*answer)

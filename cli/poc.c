@@ -19,6 +19,7 @@ static const poc_verb verbs[] = {
 	{ "generate", "distances of nonces", poc_generate, NULL },
 	{ "validate", "the verdict on another's batch", poc_validate, NULL },
 	{ "bench", "how fast this machine is, and how near to what it could be", poc_bench, NULL },
+	{ "round", "a round over all nodes of a network node", NULL, poc_round },
 	{ "verify", "whether this machine computes what the network's do", poc_verify, NULL },
 };
 
@@ -185,7 +186,9 @@ int cli_poc(int argc, char **argv)
 		parse,
 		"VERB",
 		"Proofs of compute in this process: distances of nonces, the verdict on another's "
-		"batch, how fast this machine is, or whether it computes what the network's do."
+		"batch, how fast this machine is, or whether it computes what the network's do; "
+		"and, "
+		"with options of its own, a round over many."
 		"\vverify exits with "
 		"0, 1 or 2: ok, wrong, cannot tell.",
 		NULL,

@@ -27,6 +27,7 @@ int poc_generate(poc_arguments *arguments);
 int poc_validate(poc_arguments *arguments);
 int poc_bench(poc_arguments *arguments);
 int poc_verify(poc_arguments *arguments);
+int poc_round(int argc, char **argv); /* its options are its own */
 
 /* A whole file; caller frees. NULL: said why. */
 char *poc_read_file(const char *path, size_t *len);

@@ -2,8 +2,9 @@
 # quickstart.sh - from a clone to a streamed answer through both nodes, on a machine without a GPU.
 #
 # Installs what is missing, builds, fetches a small real chat model (93 MB, once), starts a network
-# node and an inference node on this machine, registers the one with the other, asks a question, and
-# takes everything down again. Nothing is left running; later runs need no network.
+# node and an inference node on this machine, registers the one with the other, asks a question, runs
+# a round of proofs of compute, and takes everything down again. Nothing is left running; later runs
+# need no network.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export HOME=${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}
@@ -106,6 +107,10 @@ done
 step "Ask: $QUESTION"
 "$gonkahost" chat --url "http://localhost:$public" --name "$MODEL" --max-tokens 64 --temperature 0 \
 	--message "$QUESTION" || die "no answer"
+
+step "A round of proofs of compute over all nodes, with the smallest parameters"
+"$gonkahost" poc round --network-node "http://localhost:$admin" --params inttest --seconds 3 ||
+	die "not every node is found honest"
 
 step "Remove the node"
 set -x

@@ -25,8 +25,8 @@ FATES = {
 MACROS = {"HONOUR": "HONOURED", "CHOICE": "HONOURED", "NUMBER": "HONOURED", "SILENT": "SILENT",
           "IGNORE": "IGNORED", "IGNORE_IF": "IGNORED", "REFUSE": "REFUSED"}
 CODE = re.compile(r"`([^`]+)`")
-COMMANDS = ["inference-node", "network-node", "nodes", "chat", "generate", "model", "poc", "tokenize",
-            "template"]
+COMMANDS = ["inference-node", "network-node", "nodes", "chat", "generate", "model", "poc", "poc round",
+            "tokenize", "template"]
 OF_A_MODEL = "### Options of a model"  # what chat, generate and model share
 
 
@@ -106,7 +106,7 @@ def check_options(tap, program, text):
                 if name.startswith("--")}
         if command in ("chat", "generate", "model"):
             told |= shared
-        shown = set(re.findall(r"^ +(?:-\S, +)?(--[\w-]+)", run(program, command, "--help").stdout,
+        shown = set(re.findall(r"^ +(?:-\S, +)?(--[\w-]+)", run(program, *command.split(), "--help").stdout,
                                re.M)) - {"--help", "--usage"}
         tap.point(shown and told == shown, "options of %s" % command,
                   "not told: %s" % sorted(shown - told), "not so: %s" % sorted(told - shown))
