@@ -376,26 +376,12 @@ static bool hand_out(gh__orchestrator *o)
 	return on;
 }
 
-/* Judgements that are asked for and not given. */
-static size_t open_ones(gh__tally *tally)
-{
-	size_t open = 0;
-
-	for (size_t i = 0; i < gh__tally_judgements(tally); i++) {
-		const gh__judgement *j = gh__tally_judgement(tally, i, NULL);
-
-		open += j && j->state == GH__JUDGE_ASKED;
-	}
-	return open;
-}
-
 static bool collect(gh__orchestrator *o, int64_t until)
 {
 	int64_t cursor = 0;
-	size_t open = 1;
-	bool on = true;
+	bool on = true, settled = false;
 
-	while (on && open > 0 && gh__now() < until) {
+	while (on && !settled && gh__now() < until) {
 		gh_error error = GH_ERROR_INIT;
 		gh_status status;
 		fleet f;
@@ -407,7 +393,7 @@ static bool collect(gh__orchestrator *o, int64_t until)
 		pthread_mutex_lock(&o->lock);
 		status = gh__judging_collect(&o->tally, o->round, o->options.proofs, &cursor,
 					     &error);
-		open = open_ones(&o->tally);
+		settled = gh__tally_settled(&o->tally);
 		pthread_mutex_unlock(&o->lock);
 		if (status != GH_OK) {
 			note(o, &error);

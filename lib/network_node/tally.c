@@ -1,5 +1,6 @@
 #include "network_node/tally.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -26,9 +27,30 @@ static bool is_fraud(const gh__tally_node *node)
 	return node->verdict == GH__VERDICT_FRAUD;
 }
 
+/* What those say who are heard: alone, a node judges itself; of others, no fraud is heard. */
+typedef struct votes {
+	int fraud, honest, open;
+} votes;
+
+static votes count_votes(const gh__tally *tally, const gh__tally_node *node)
+{
+	votes v = { 0, 0, 0 };
+
+	for (int i = 0; i < node->judge_count; i++) {
+		const gh__judgement *j = &node->judges[i];
+
+		if (&tally->nodes[j->judge] != node && is_fraud(&tally->nodes[j->judge]))
+			continue;
+		v.open += j->state == GH__JUDGE_ASKED;
+		v.fraud += j->state == GH__JUDGE_GIVEN && j->fraud;
+		v.honest += j->state == GH__JUDGE_GIVEN && !j->fraud;
+	}
+	return v;
+}
+
 static gh__tally_verdict verdict_of(const gh__tally *tally, const gh__tally_node *node)
 {
-	int fraud = 0, honest = 0;
+	votes v = count_votes(tally, node);
 
 	if (node->fault[0])
 		return GH__VERDICT_FRAUD;
@@ -36,22 +58,11 @@ static gh__tally_verdict verdict_of(const gh__tally *tally, const gh__tally_node
 		return GH__VERDICT_ABSENT;
 	if (node->count == 0)
 		return GH__VERDICT_EMPTY;
-	for (int i = 0; i < node->judge_count; i++) {
-		const gh__judgement *j = &node->judges[i];
-
-		if (j->state != GH__JUDGE_GIVEN)
-			continue;
-		/* Alone, a node judges itself; of others, no fraud is heard. */
-		if (&tally->nodes[j->judge] != node && is_fraud(&tally->nodes[j->judge]))
-			continue;
-		fraud += j->fraud;
-		honest += !j->fraud;
-	}
-	if (fraud + honest == 0)
+	if (v.fraud + v.honest == 0)
 		return GH__VERDICT_UNJUDGED;
-	if (fraud == honest)
+	if (v.fraud == v.honest)
 		return GH__VERDICT_DISPUTED;
-	return fraud > honest ? GH__VERDICT_FRAUD : GH__VERDICT_HONEST;
+	return v.fraud > v.honest ? GH__VERDICT_FRAUD : GH__VERDICT_HONEST;
 }
 
 /* All verdicts anew, by the last ones; true when one changed. settle: those that change are left
@@ -83,6 +94,21 @@ void gh__tally_conclude(gh__tally *tally)
 		passes--;
 	if (passes == 0)
 		pass(tally, true);
+}
+
+bool gh__tally_settled(gh__tally *tally)
+{
+	bool settled = true;
+
+	gh__tally_conclude(tally);
+	for (size_t i = 0; i < tally->count && settled; i++) {
+		votes v = count_votes(tally, &tally->nodes[i]);
+
+		settled = v.open == 0 || abs(v.fraud - v.honest) > v.open;
+	}
+	for (size_t i = 0; i < tally->count; i++)
+		tally->nodes[i].verdict = GH__VERDICT_OPEN;
+	return settled;
 }
 
 /* ---- tickets ---- */

@@ -74,6 +74,9 @@ gh__judgement *gh__tally_judgement(const gh__tally *tally, size_t index, gh__tal
  */
 void gh__tally_conclude(gh__tally *tally);
 
+/* Nothing that judges still say can change a verdict. Leaves verdicts open. */
+bool gh__tally_settled(gh__tally *tally);
+
 /* A judge's word on a node is echoed with a number: both of theirs. */
 uint64_t gh__tally_ticket(uint64_t node, uint64_t judge);
 void gh__tally_of_ticket(uint64_t ticket, uint64_t *node, uint64_t *judge);

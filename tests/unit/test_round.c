@@ -227,6 +227,32 @@ START_TEST(verdicts)
 }
 END_TEST
 
+static const struct {
+	size_t count;
+	const char *words[NODES_MAX];
+	bool settled;
+} moments[] = {
+	{ 2, { " +", "+ " }, true },
+	{ 2, { " +", "? " }, false },
+	/* The third is found out already: nobody waits for its word. */
+	{ 3, { " +-", "+ -", "?? " }, true },
+	{ 3, { " +-", "+ ?", "?? " }, false },
+	{ 3, { " ++", "+ +", "?? " }, false },
+	/* Two of three agree. */
+	{ 4, { " +++", "+ ++", "++ +", "??? " }, true },
+};
+enum { MOMENTS = sizeof moments / sizeof moments[0] };
+
+START_TEST(settled)
+{
+	fleet_of(moments[_i].count);
+	all_judged(moments[_i].words);
+	ck_assert_int_eq(gh__tally_settled(&tally), moments[_i].settled);
+	for (size_t i = 0; i < tally.count; i++)
+		ck_assert_int_eq(nodes[i].verdict, GH__VERDICT_OPEN);
+}
+END_TEST
+
 START_TEST(verdicts_without_judges)
 {
 	fleet_of(1);
@@ -267,6 +293,7 @@ int main(void)
 	tcase_add_loop_test(tcase, a_bad_order, 0, BAD_ORDERS);
 	tcase_add_test(tcase, samples);
 	tcase_add_loop_test(tcase, verdicts, 0, FLEETS);
+	tcase_add_loop_test(tcase, settled, 0, MOMENTS);
 	tcase_add_test(tcase, verdicts_without_judges);
 	tcase_add_test(tcase, tickets);
 	suite_add_tcase(suite, tcase);
