@@ -42,9 +42,6 @@ enum {
 	KEY_JSON
 };
 
-/* What a nonce has to be below, and how improbable an honest batch may look, unless told. */
-static const double r_target_default = 1.4013564660458173, threshold_default = 1e-7;
-
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	poc_arguments *arguments = state->input;
@@ -198,8 +195,8 @@ int cli_poc(int argc, char **argv)
 	poc_arguments arguments = { .params = "mainnet",
 				    .sets = "inttest,devtest,testnet,mainnet",
 				    .file = "-",
-				    .r_target = r_target_default,
-				    .threshold = threshold_default,
+				    .r_target = GH_POC_R_TARGET,
+				    .threshold = GH_POC_FRAUD_THRESHOLD,
 				    .seconds = 10,
 				    .options = GH_POC_OPTIONS_INIT };
 	const poc_verb *verb = argc > 1 ? find(argv[1]) : NULL;

@@ -18,6 +18,12 @@
  */
 GH_BEGIN
 
+/** What a hit is below, on the network. */
+#define GH_POC_R_TARGET 1.4013564660458173
+
+/** A batch is a fraud when an honest one would look so with less probability than this. */
+#define GH_POC_FRAUD_THRESHOLD 1e-7
+
 /** The shape of a round's network, as its requests name it. */
 typedef struct gh_poc_params {
 	int64_t dim;               /**< width of the residual stream; n_heads divides it */
@@ -72,12 +78,13 @@ typedef struct gh_poc_options {
 	uint32_t reserved;        /**< must be 0 */
 	gh_progress_fn *progress; /**< while the weights are drawn; NULL = nobody asks */
 	void *userdata;           /**< given to progress */
+	double r_target;          /**< what counts as a hit in gh_poc_stats; 0 = GH_POC_R_TARGET */
 } gh_poc_options;
 
 /** Initialiser: all defaults. */
-#define GH_POC_OPTIONS_INIT                                                         \
-	{                                                                           \
-		sizeof(gh_poc_options), NULL, NULL, NULL, 0, 0, 0, 0, 0, NULL, NULL \
+#define GH_POC_OPTIONS_INIT                                                            \
+	{                                                                              \
+		sizeof(gh_poc_options), NULL, NULL, NULL, 0, 0, 0, 0, 0, NULL, NULL, 0 \
 	}
 
 /** What a round's network is, and what it takes. */
@@ -186,6 +193,37 @@ GH_API GH_NODISCARD gh_status gh_poc_ceiling(gh_poc *poc, double *flops_per_seco
  */
 GH_API void gh_poc_interrupt(gh_poc *poc, int interrupted);
 
+/** What a network has computed since it was made. */
+typedef struct gh_poc_stats {
+	uint64_t nonces;          /**< whose distances were computed */
+	uint64_t hits;            /**< of them; see gh_poc_options.r_target */
+	double seconds;           /**< that it took */
+	double nonces_per_second; /**< 0 before the first */
+	double hit_rate;          /**< hits by nonces; 0 before the first */
+	double flops_per_second;  /**< by gh_poc_info.flops; 0 before the first */
+} gh_poc_stats;
+
+/**
+ * Count what was computed: batches that are over.
+ *
+ * Owner    *out is the caller's
+ * Threads  any, also while gh_poc_distances() runs on another
+ * Errors   none
+ * Since    0.1
+ */
+GH_API void gh_poc_stats_get(const gh_poc *poc, gh_poc_stats *out);
+
+/**
+ * Keep the hits: nonces whose distance is below r_target, and their distances, in their order. A distance
+ * that is no number is none. Answers how many are left.
+ *
+ * Owner    borrows for the call
+ * Threads  any
+ * Errors   none
+ * Since    0.1
+ */
+GH_API size_t gh_poc_filter(uint64_t *nonces, double *dist, size_t count, double r_target);
+
 /** Whether a batch of another participant is honest. */
 typedef struct gh_poc_verdict {
 	uint64_t n_invalid;        /**< computed distances above r_target */
@@ -206,6 +244,21 @@ typedef struct gh_poc_verdict {
 GH_API GH_NODISCARD gh_status gh_poc_judge(gh_poc_verdict *out, const double *claimed,
 					   const double *computed, size_t count, double r_target,
 					   double fraud_threshold, gh_error *error);
+
+/**
+ * Compute the nonces that a participant claims, and judge: gh_poc_distances() and gh_poc_judge(). computed
+ * ([count], or NULL) receives the distances.
+ *
+ * Owner    *out is the caller's; borrows for the call
+ * Threads  one at a time
+ * Errors   those of both
+ * Since    0.1
+ */
+GH_API GH_NODISCARD gh_status gh_poc_validate(gh_poc *poc, gh_poc_verdict *out,
+					      const char *public_key, const uint64_t *nonces,
+					      const double *claimed, size_t count, double r_target,
+					      double fraud_threshold, double *computed,
+					      gh_error *error);
 
 /** How a machine's distances agree with known ones. */
 typedef struct gh_poc_check {

@@ -73,8 +73,8 @@ static void read_numbers(gh__round *round, gh__json_reader *r, int64_t height)
 	int64_t sample = 200;
 
 	round->block_height = height;
-	round->r_target = 1.4013564660458173;
-	round->fraud_threshold = 1e-7;
+	round->r_target = GH_POC_R_TARGET;
+	round->fraud_threshold = GH_POC_FRAUD_THRESHOLD;
 	gh__json_int(r, "block_height", 0, INT64_MAX, &round->block_height);
 	gh__json_real(r, "r_target", 0, 2, &round->r_target);
 	gh__json_real(r, "fraud_threshold", 0, 1, &round->fraud_threshold);

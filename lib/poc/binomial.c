@@ -59,6 +59,19 @@ double gh__poc_binomial_tail(uint64_t k, uint64_t n, double p)
 	return fmin(sum_up(k, n, p), 1.0);
 }
 
+size_t gh_poc_filter(uint64_t *nonces, double *dist, size_t count, double r_target)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (!(dist[i] < r_target))
+			continue;
+		nonces[kept] = nonces[i];
+		dist[kept++] = dist[i];
+	}
+	return kept;
+}
+
 gh_status gh_poc_judge(gh_poc_verdict *out, const double *claimed, const double *computed,
 		       size_t count, double r_target, double fraud_threshold, gh_error *error)
 {

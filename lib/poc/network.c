@@ -29,6 +29,9 @@ struct gh_poc {
 	gh__runner runner;
 	atomic_bool interrupted;
 
+	/* what was computed */
+	_Atomic uint64_t nonces, hits, time; /* nanoseconds */
+
 	/* of a batch */
 	uint16_t *input;                /* [batch, seq_len, dim] f16 */
 	uint16_t *logits;               /* [batch, vocab_size] f16 */
@@ -309,15 +312,62 @@ static gh_status run_batch(gh_poc *n, const char *public_key, const uint64_t *no
 	return status;
 }
 
+static void note(gh_poc *n, const double *dist, size_t count, int64_t time)
+{
+	uint64_t hits = 0;
+
+	for (size_t i = 0; i < count; i++)
+		hits += dist[i] < n->request.r_target;
+	atomic_fetch_add(&n->nonces, count);
+	atomic_fetch_add(&n->hits, hits);
+	atomic_fetch_add(&n->time, (uint64_t)time);
+}
+
 gh_status gh_poc_distances(gh_poc *poc, const char *public_key, const uint64_t *nonces,
 			   size_t count, double *dist, gh_error *error)
 {
-	size_t batch = (size_t)poc->plan.batch;
+	size_t batch = (size_t)poc->plan.batch, some;
 	gh_status status = GH_OK;
 
-	for (size_t at = 0; at < count && status == GH_OK; at += batch)
-		status = run_batch(poc, public_key, nonces + at,
-				   count - at < batch ? count - at : batch, dist + at, error);
+	for (size_t at = 0; at < count && status == GH_OK; at += some) {
+		int64_t began = gh__now();
+
+		some = count - at < batch ? count - at : batch;
+		status = run_batch(poc, public_key, nonces + at, some, dist + at, error);
+		if (status == GH_OK)
+			note(poc, dist + at, some, gh__now() - began);
+	}
+	return status;
+}
+
+void gh_poc_stats_get(const gh_poc *poc, gh_poc_stats *out)
+{
+	gh_poc_info info;
+
+	*out = (gh_poc_stats){ .nonces = atomic_load(&poc->nonces),
+			       .hits = atomic_load(&poc->hits),
+			       .seconds = (double)atomic_load(&poc->time) / (double)GH__SECOND };
+	if (out->nonces == 0 || out->seconds <= 0)
+		return;
+	gh_poc_info_get(poc, &info);
+	out->nonces_per_second = (double)out->nonces / out->seconds;
+	out->hit_rate = (double)out->hits / (double)out->nonces;
+	out->flops_per_second = out->nonces_per_second * info.flops;
+}
+
+gh_status gh_poc_validate(gh_poc *poc, gh_poc_verdict *out, const char *public_key,
+			  const uint64_t *nonces, const double *claimed, size_t count,
+			  double r_target, double fraud_threshold, double *computed,
+			  gh_error *error)
+{
+	double *mine = computed ? NULL : gh__calloc(count + 1, sizeof *mine);
+	double *dist = computed ? computed : mine;
+	gh_status status = dist ? gh_poc_distances(poc, public_key, nonces, count, dist, error)
+				: gh__fail_nomem(error);
+
+	if (status == GH_OK)
+		status = gh_poc_judge(out, claimed, dist, count, r_target, fraud_threshold, error);
+	gh__free(mine);
 	return status;
 }
 

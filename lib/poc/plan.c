@@ -91,8 +91,12 @@ gh_status gh__poc_request_read(gh__poc_request *out, const gh_poc_options *given
 	if (status == GH_OK && options.budget < 0)
 		status = gh__fail(error, GH_EINVAL, "budget: %lld is below 0",
 				  (long long)options.budget);
+	if (status == GH_OK && !(options.r_target >= 0 && options.r_target <= 2))
+		status = gh__fail(error, GH_EINVAL, "r_target: %g is not between 0 and 2",
+				  options.r_target);
 	if (status != GH_OK)
 		return status;
+	out->r_target = options.r_target > 0 ? options.r_target : GH_POC_R_TARGET;
 	out->block_hash = options.block_hash;
 	out->batch = options.batch;
 	out->device.kind = options.device;

@@ -27,6 +27,7 @@ typedef struct gh__poc_request {
 	gh_device_info machine;
 	int64_t budget;
 	int32_t batch; /* nonces at most; 0: as many as pay */
+	double r_target;
 } gh__poc_request;
 
 /* GH_EINVAL names the option, or the parameter. */

@@ -210,25 +210,19 @@ static void judge(gh_poc *poc, asked *a)
 	asked_free(a);
 }
 
+/* A line of the answer: hits nonces of those that were tried, and their distances. */
 static void write_batch(gh__buf *out, const generation *g, const uint64_t *nonces,
-			const double *dist, size_t count, double seconds)
+			const double *dist, size_t hits, double seconds)
 {
-	size_t hits = 0;
-
 	gh__buf_printf(out, "{\"index\":%lld,\"tried\":%zu,\"seconds\":", (long long)g->index,
-		       count);
+		       g->batch);
 	gh__json_write_double(out, seconds);
 	gh__buf_append_str(out, ",\"nonces\":[");
-	for (size_t i = 0; i < count; i++)
-		if (dist[i] < g->r_target)
-			gh__buf_printf(out, "%s%llu", hits++ ? "," : "",
-				       (unsigned long long)nonces[i]);
+	for (size_t i = 0; i < hits; i++)
+		gh__buf_printf(out, "%s%llu", i > 0 ? "," : "", (unsigned long long)nonces[i]);
 	gh__buf_append_str(out, "],\"dist\":[");
-	hits = 0;
-	for (size_t i = 0; i < count; i++) {
-		if (!(dist[i] < g->r_target))
-			continue;
-		if (hits++)
+	for (size_t i = 0; i < hits; i++) {
+		if (i > 0)
 			gh__buf_append_char(out, ',');
 		gh__json_write_double(out, dist[i]);
 	}
@@ -252,7 +246,8 @@ static gh_status generate(gh_poc *poc, generation *g, size_t batch_max, gh_error
 		status = distances(poc, g->public_key, nonces, g->batch, dist, error);
 	if (status == GH_OK) {
 		seconds = (double)(gh__now() - began) / (double)GH__SECOND;
-		write_batch(&out, g, nonces, dist, g->batch, seconds);
+		write_batch(&out, g, nonces, dist,
+			    gh_poc_filter(nonces, dist, g->batch, g->r_target), seconds);
 		g->index += (int64_t)g->batch;
 		status = gh__buf_status(&out);
 		if (status == GH_OK)

@@ -187,6 +187,60 @@ START_TEST(the_ceiling_is_measured)
 }
 END_TEST
 
+/* What was computed is counted; hits are kept, and a claim of them holds. */
+START_TEST(hits_are_counted_kept_and_judged)
+{
+	enum { COUNT = 40 };
+	uint64_t nonces[COUNT];
+	double dist[COUNT], computed[COUNT];
+	gh_poc_params params;
+	gh_poc_options options = options_for(&params, "inttest");
+	gh_poc_verdict verdict;
+	gh_poc_stats stats;
+	size_t hits;
+	gh_poc *poc;
+
+	options.r_target = -1;
+	assert_fails(GH_EINVAL, "r_target", gh_poc_create(&poc, &options, error));
+	options.r_target = 1.4;
+	options.batch = 16;
+	assert_ok(gh_poc_create(&poc, &options, error));
+	gh_poc_stats_get(poc, &stats);
+	ck_assert(stats.nonces == 0 && stats.nonces_per_second == 0 && stats.hit_rate == 0);
+	for (uint64_t i = 0; i < COUNT; i++)
+		nonces[i] = i;
+	assert_ok(gh_poc_distances(poc, public_key, nonces, COUNT, dist, error));
+	gh_poc_stats_get(poc, &stats);
+	dist[7] = NAN;
+	hits = gh_poc_filter(nonces, dist, COUNT, 1.4);
+	ck_assert_uint_gt(hits, 5);
+	ck_assert_uint_lt(hits, COUNT - 5);
+	for (size_t i = 0; i < hits; i++) {
+		ck_assert(dist[i] < 1.4 && nonces[i] != 7);
+		ck_assert(i == 0 || nonces[i] > nonces[i - 1]);
+	}
+	ck_assert_uint_eq(stats.nonces, COUNT);
+	ck_assert(stats.hits == hits || stats.hits == hits + 1);
+	ck_assert(stats.seconds > 0 && stats.nonces_per_second == COUNT / stats.seconds);
+	ck_assert(stats.hit_rate == (double)stats.hits / COUNT && stats.flops_per_second > 0);
+	ck_assert_uint_eq(gh_poc_filter(nonces, dist, 0, 1.4), 0);
+
+	assert_ok(gh_poc_validate(poc, &verdict, public_key, nonces, dist, hits, 1.4, 1e-7,
+				  computed, error));
+	ck_assert(verdict.n_invalid == 0 && !verdict.fraud_detected);
+	ck_assert_mem_eq(computed, dist, hits * sizeof *dist);
+	for (size_t i = 0; i < 6; i++)
+		nonces[i] += 1000; /* about half of them hit by chance */
+	assert_ok(gh_poc_validate(poc, &verdict, public_key, nonces, dist, hits, 1.4, 0.01, NULL,
+				  error));
+	ck_assert(verdict.n_invalid > 0 && verdict.fraud_detected);
+	assert_fails(GH_EINVAL, "dist[0]",
+		     gh_poc_validate(poc, &verdict, public_key, nonces, dist, hits, 1.0, 1e-7, NULL,
+				     error));
+	gh_poc_free(poc);
+}
+END_TEST
+
 START_TEST(measuring_is_interrupted_and_goes_on)
 {
 	gh_poc_params params;
@@ -320,6 +374,7 @@ int main(void)
 	tcase_add_test(tests, making_is_told_and_may_be_ended);
 	tcase_add_test(tests, computing_is_interrupted_and_goes_on);
 	tcase_add_test(tests, the_ceiling_is_measured);
+	tcase_add_test(tests, hits_are_counted_kept_and_judged);
 	tcase_add_test(tests, measuring_is_interrupted_and_goes_on);
 	tcase_add_test(tests, keys_and_nonces_are_taken_as_they_are);
 	tcase_add_test(tests, no_memory_is_no_crash);
