@@ -43,6 +43,15 @@ gh_status gh_device_info_get(gh_device_info *out, const gh_device_options *optio
 	return status == GH_OK ? gh__cpu_info(out, &all, error) : status;
 }
 
+gh_status gh__device_available(int64_t *out, const gh_device_options *options, gh_error *error)
+{
+	gh_device_options all;
+	gh_status status = read_options(&all, options, error);
+
+	*out = status == GH_OK ? gh__cpu_available("") : 0;
+	return status;
+}
+
 gh_status gh__device_open(gh__device **out, const gh_device_options *options, gh_error *error)
 {
 	gh_device_options all;

@@ -56,6 +56,9 @@ typedef struct gh__device {
 gh_status gh__device_open(gh__device **out, const gh_device_options *options, gh_error *error);
 void gh__device_close(gh__device *device);
 
+/* Bytes of such a device that nobody uses now. */
+gh_status gh__device_available(int64_t *out, const gh_device_options *options, gh_error *error);
+
 gh_status gh__device_prepare(gh__device *device, const gh__op_desc *desc, gh__kernel **out,
 			     gh_error *error);
 void gh__device_kernel_free(gh__device *device, gh__kernel *kernel);
