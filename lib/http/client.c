@@ -399,6 +399,17 @@ void gh__http_call_resume(gh__http_client *client, gh__http_call *call)
 	ask(client, call, false);
 }
 
+void gh__http_client_cancel(gh__http_client *client)
+{
+	pthread_mutex_lock(&client->lock);
+	for (size_t i = 0; i < KNOWN; i++)
+		for (gh__call *call = client->known[i]; call; call = call->next_known) {
+			call->cancel_wanted = true;
+			queue(client, call);
+		}
+	pthread_mutex_unlock(&client->lock);
+}
+
 /* One exchange, waited for. */
 
 typedef struct fetch {

@@ -62,6 +62,7 @@ gh_status gh__http_call_start(gh__http_client *client, const gh__http_call_optio
 			      gh__http_call **out, gh_error *error);
 void gh__http_call_cancel(gh__http_client *client, gh__http_call *call); /* GH_ECANCELLED */
 void gh__http_call_resume(gh__http_client *client, gh__http_call *call);
+void gh__http_client_cancel(gh__http_client *client); /* all that were started so far */
 
 /* Start, wait, collect. Not from a callback. A status of 400 and above is not a failure here. The
  * callbacks in options are not used. *body: NUL-terminated, caller frees (gh__free). status, body
