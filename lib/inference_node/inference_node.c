@@ -16,6 +16,8 @@
 #include "base/log.h"
 #include "base/options.h"
 
+static const char runtime_parent[] = "/tmp";
+
 enum { INSTANCES_MAX = 128, START_SECONDS = 1200, DRAIN_SECONDS = 2 };
 
 /* A worker whose client lags is made to wait, so little need be held here. */
@@ -58,30 +60,6 @@ static int32_t count_gpus(void)
 	return listed < n ? listed : n;
 }
 
-static gh_status make_runtime_dir(gh_inference_node *node, const char *given, gh_error *error)
-{
-	char made[] = "/tmp/gonkahost-XXXXXX";
-
-	if (given) {
-		node->runtime_dir = gh__strdup(given);
-		if (node->runtime_dir && mkdir(given, 0700) < 0 && errno != EEXIST)
-			return gh__fail_errno(error, GH_EIO, errno, "%s", given);
-	} else {
-		if (!mkdtemp(made))
-			return gh__fail_errno(error, GH_EIO, errno, "%s", made);
-		node->runtime_dir = gh__strdup(made);
-		node->own_runtime_dir = true;
-	}
-	if (!node->runtime_dir)
-		return gh__fail_nomem(error);
-	if (strlen(node->runtime_dir) > 80)
-		return gh__fail(
-			error, GH_EINVAL,
-			"runtime_dir: expected at most 80 bytes, since sockets go there: %s",
-			node->runtime_dir);
-	return GH_OK;
-}
-
 static gh_status start_supervisor(gh_inference_node *node, const gh_inference_node_options *given,
 				  gh_error *error)
 {
@@ -91,7 +69,7 @@ static gh_status start_supervisor(gh_inference_node *node, const gh_inference_no
 	if (!given->program && readlink("/proc/self/exe", self, sizeof self - 1) < 0)
 		return gh__fail_errno(error, GH_EIO, errno, "/proc/self/exe");
 	options.program = given->program ? given->program : self;
-	options.runtime_dir = node->runtime_dir;
+	options.runtime_dir = node->runtime.path;
 	options.gpus = node->gpus;
 	options.instances_max = given->instances_max ? given->instances_max : INSTANCES_MAX;
 	options.start_timeout =
@@ -185,7 +163,9 @@ gh_status gh_inference_node_start(gh_inference_node **out, const gh_inference_no
 	if (!node)
 		return gh__fail_nomem(error);
 	node->gpus = options.gpus ? options.gpus : count_gpus();
-	status = make_runtime_dir(node, options.runtime_dir, error);
+	if (!options.runtime_dir)
+		gh__runtime_sweep(runtime_parent);
+	status = gh__runtime_make(&node->runtime, options.runtime_dir, runtime_parent, error);
 	if (status == GH_OK)
 		status = gh__http_client_create(&node->looks, error);
 	if (status == GH_OK)
@@ -241,8 +221,6 @@ void gh_inference_node_stop(gh_inference_node *node)
 	gh__pow_free(node->pow);
 	gh__spool_close(node->spool);
 	gh__http_client_free(node->looks);
-	if (node->own_runtime_dir && node->runtime_dir && rmdir(node->runtime_dir) < 0)
-		gh__warn("inference_node", "%s: %s", node->runtime_dir, strerror(errno));
-	gh__free(node->runtime_dir);
+	gh__runtime_remove(&node->runtime);
 	gh__free(node);
 }

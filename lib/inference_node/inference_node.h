@@ -8,6 +8,7 @@
 #include "http/client.h"
 #include "http/server.h"
 #include "inference_node/pow.h"
+#include "inference_node/runtime.h"
 #include "inference_node/sender.h"
 #include "inference_node/spool.h"
 #include "inference_node/supervisor.h"
@@ -27,8 +28,7 @@ struct gh_inference_node {
 	gh__sender *sender;
 	gh__pow *pow;
 	gh__http_server *management, *inference;
-	char *runtime_dir;
-	bool own_runtime_dir; /* made by us: removed at the end */
+	gh__runtime runtime; /* for the workers' sockets */
 	int32_t gpus;
 };
 
