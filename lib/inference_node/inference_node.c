@@ -75,6 +75,7 @@ static gh_status start_supervisor(gh_inference_node *node, const gh_inference_no
 	options.start_timeout =
 		(given->start_seconds ? given->start_seconds : START_SECONDS) * GH__SECOND;
 	options.client = node->looks;
+	options.traffic = node->relay;
 	return gh__supervisor_create(&node->supervisor, &options, error);
 }
 
@@ -214,10 +215,12 @@ void gh_inference_node_stop(gh_inference_node *node)
 		gh__http_server_stop(node->management, deadline + DRAIN_SECONDS * GH__SECOND);
 	gh__sender_stop(node->sender, deadline + DRAIN_SECONDS * GH__SECOND);
 	gh__http_client_free(node->probes);
+	/* Until it is closed the supervisor cuts requests and tells the service that workers ended; until it
+	 * is freed requests give their leases back. */
+	gh__supervisor_close(node->supervisor);
 	gh__http_client_free(node->relay);
 	gh__http_client_free(node->control);
-	gh__supervisor_free(
-		node->supervisor); /* it may still tell the service that workers ended */
+	gh__supervisor_free(node->supervisor);
 	gh__pow_free(node->pow);
 	gh__spool_close(node->spool);
 	gh__http_client_free(node->looks);

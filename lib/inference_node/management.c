@@ -83,14 +83,13 @@ static void on_down(const char *message, void *userdata)
 static void stop(gh_inference_node *node, gh__http_request *request, const json_t *body)
 {
 	gh_error error = GH_ERROR_INIT;
-
 	gh_status status;
 
 	(void)body;
 	if (running(node) == GH__SERVICE_POW)
 		status = gh__pow_stop(node->pow, on_down, request, &error);
 	else
-		status = gh__supervisor_down(node->supervisor, on_down, request, &error);
+		status = gh__supervisor_stop(node->supervisor, on_down, request, &error);
 	if (status != GH_OK)
 		gh__http_fail(request, 500, "%s", error.text);
 }
@@ -141,6 +140,16 @@ static void up_async(gh_inference_node *node, gh__http_request *request, const j
 		gh__http_respond_json(request, 200,
 				      json_pack("{s:s, s:s}", "status", "starting", "message",
 						"Inference startup initiated in background"));
+}
+
+/* Not for a while, as a stop: the model does not stay loaded. */
+static void down(gh_inference_node *node, gh__http_request *request, const json_t *body)
+{
+	gh_error error = GH_ERROR_INIT;
+
+	(void)body;
+	if (gh__supervisor_down(node->supervisor, on_down, request, &error) != GH_OK)
+		gh__http_fail(request, 500, "%s", error.text);
 }
 
 static void up_status(gh_inference_node *node, gh__http_request *request, const json_t *body)
@@ -214,8 +223,9 @@ static void health(gh_inference_node *node, gh__http_request *request, const jso
 			   (int)(state.healthy && !state.proofs), "train", "running", 0, "healthy",
 			   0);
 	json_object_set_new(answer, "workers",
-			    json_pack("{s:i, s:i, s:f}", "count", state.workers, "ready",
-				      state.ready, "progress", state.progress));
+			    json_pack("{s:i, s:i, s:f, s:i}", "count", state.workers, "ready",
+				      state.ready, "progress", state.progress, "parked",
+				      state.parked));
 	json_object_set_new(answer, "reason",
 			    state.problem[0] ? json_string(state.problem) : json_null());
 	gh__http_respond_json(request, well ? 200 : 503, answer);
@@ -244,7 +254,7 @@ static const gh__management_route routes[] = {
 	{ "GET", "/api/v1/inference/up/status", GH__SERVICE_INFERENCE, GH__BODY_IGNORED,
 	  GH__NO_FIELDS, up_status },
 	{ "POST", "/api/v1/inference/down", GH__SERVICE_INFERENCE, GH__BODY_IGNORED, GH__NO_FIELDS,
-	  stop },
+	  down },
 	{ "POST", "/api/v1/train/start", GH__SERVICE_TRAIN, GH__BODY_DICT, GH__NO_FIELDS,
 	  train_start },
 	{ "POST", "/api/v1/train/stop", GH__SERVICE_TRAIN, GH__BODY_IGNORED, GH__NO_FIELDS,

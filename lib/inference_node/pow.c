@@ -151,7 +151,7 @@ static void finish_stop(gh__pow *p)
 	p->group_count = 0;
 	pthread_mutex_unlock(&p->lock);
 	gh__sender_flush(p->options.sender);
-	status = gh__supervisor_down(p->options.supervisor, on_down, p, &error);
+	status = gh__supervisor_stop(p->options.supervisor, on_down, p, &error);
 	pthread_mutex_lock(&p->lock);
 	if (status != GH_OK)
 		tell_all(p, &p->stopping, NULL);

@@ -28,7 +28,7 @@ typedef struct gh__pow_options {
 	gh__http_client *client;
 	gh__spool *spool;
 	gh__sender *sender;
-	int64_t budget; /* bytes a worker may use; 0 = its own choice */
+	int64_t budget; /* bytes a worker may use, at most; 0 = half of its device's */
 } gh__pow_options;
 
 gh_status gh__pow_create(gh__pow **out, const gh__pow_options *options, gh_error *error);

@@ -106,6 +106,7 @@ static void on_state(const gh__http_answer *answer, gh_status status, const gh_e
 		g->ready = strcmp(state, "ready") == 0;
 		g->failed = strcmp(state, "failed") == 0;
 		g->progress = json_number_value(json_object_get(object, "progress"));
+		g->bytes = json_integer_value(json_object_get(object, "bytes"));
 		/* What cannot be built is not asked for again and again: the service ends. */
 		if (g->failed && !p->stop_at) {
 			snprintf(p->problem, sizeof p->problem, "%s", problem ? problem : "failed");
@@ -151,7 +152,7 @@ static void tell_round(gh__pow *p, int index)
 	write_text(&body, r->block_hash);
 	gh__buf_append_str(&body, ",\"params\":");
 	write_params(&body, &r->params);
-	gh__buf_printf(&body, ",\"budget\":%lld}", (long long)p->options.budget);
+	gh__buf_printf(&body, ",\"budget\":%lld}", (long long)p->budget);
 	p->groups[index].ready = false;
 	p->groups[index].asking = start_call(p, index, "round", &body, control_timeout, on_state,
 					     NULL, &(call){ .network = p->network });
@@ -432,12 +433,15 @@ void gh__pow_drive(gh__pow *p, int index, int64_t now)
 		tell_finish(p, index);
 	if (g->asking || p->stop_at)
 		return;
-	if (g->network != p->network)
-		tell_round(p, index);
-	else if (!g->ready && now >= g->next_look)
+	if (g->network != p->network) {
+		if (gh__pow_has_room(p, worker.generation))
+			tell_round(p, index);
+	} else if (!g->ready && now >= g->next_look) {
 		look(p, index);
-	else if (g->ready && !g->streaming && p->phase == GH__POW_GENERATE && now >= g->retry_at)
+	} else if (g->ready && !g->streaming && p->phase == GH__POW_GENERATE &&
+		   now >= g->retry_at) {
 		generate(p, index);
-	else if (g->ready && !g->streaming && !g->computing && p->phase == GH__POW_VALIDATE)
+	} else if (g->ready && !g->streaming && !g->computing && p->phase == GH__POW_VALIDATE) {
 		compute(p, index);
+	}
 }

@@ -35,6 +35,7 @@ typedef struct gh__pow_group {
 	bool asking, ready, failed, computing, finish_told;
 	int64_t next_look, retry_at;
 	double progress;
+	int64_t bytes; /* of the network that it holds; 0: of none, or not known */
 
 	bool streaming;
 	uint64_t sequence; /* of what it generates */
@@ -69,9 +70,18 @@ struct gh__pow {
 	size_t claim_count;
 	gh__pow_group groups[GH__POW_GROUPS_MAX];
 	int group_count;
+	uint64_t room_network, room_generation; /* for whom there is room */
+	int64_t budget;                         /* of each of them */
+	bool giving_back; /* what is parked is on its way out; of the thread */
 	char problem[256];
 	uint64_t tried, hits;
 };
+
+/*
+ * Whether the network of this round fits into the memory of these workers; p->budget is then what each may
+ * use. A model that is parked and in the way is given up first. Releases the lock meanwhile.
+ */
+bool gh__pow_has_room(gh__pow *pow, uint64_t generation);
 
 /* What is to be done with a worker now; releases the lock meanwhile. */
 void gh__pow_drive(gh__pow *pow, int index, int64_t now);

@@ -38,7 +38,8 @@ static void fail(gh__http_request *request, gh_status status)
 static void on_end(const gh__relay_result *result, void *userdata)
 {
 	passage *p = userdata;
-	bool failed = result->status != GH_OK && result->status != GH_EINVAL && !result->gone;
+	bool failed = result->status != GH_OK && result->status != GH_EINVAL &&
+		      result->status != GH_ECANCELLED && !result->gone; /* cancelled: by a stop */
 
 	if (failed)
 		gh__warn("proxy", "worker %d: %s", p->lease.index, result->error->text);

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -13,551 +12,368 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/thread.h"
-#include "inference_node/launch.h"
-#include "json/json.h"
+#include "inference_node/workers.h"
 
-enum {
-	WORKERS_MAX = 128,
-	SILENT_MAX = 5,  /* looks without an answer in a row, before a worker counts as hung */
-	RESTARTS_MAX = 5 /* in a row, without having been ready between them */
-};
-
-static const int64_t look_ready = 2 * GH__SECOND;
-static const int64_t look_loading = GH__SECOND / 5;
-static const int64_t look_timeout = 2 * GH__SECOND;
 static const int64_t term_patience = 5 * GH__SECOND;
-
-typedef enum worker_state { WORKER_DOWN = 0, WORKER_LOADING, WORKER_READY } worker_state;
-
-typedef struct worker {
-	gh__process process;
-	worker_state state;
-	char socket[108];
-	int inflight;
-	uint64_t birth;
-	int silent;   /* looks without an answer in a row */
-	int restarts; /* in a row */
-	int64_t next_look, restart_at;
-	int64_t loading_since;
-	bool looking; /* a look is under way */
-	bool looked;  /* its result waits */
-	int look_status;
-	double progress;
-} worker;
-
-/* What is to be served, or the order to end. */
-typedef struct order {
-	bool up;
-	char *model, *dtype;
-	json_t *args;
-	gh__supervisor_done_fn *done;
-	void *userdata;
-	struct order *next;
-} order;
-
-typedef enum phase { IDLE = 0, ENDING, STARTING, RUNNING } phase;
+static const int64_t empty_patience = 5 * GH__SECOND; /* what a worker that ends gives requests */
+static const int64_t park_patience = 60 * GH__SECOND;
 
 struct gh__supervisor {
-	gh__supervisor_options options;
-	char *program, *runtime_dir;
+	gh__workers_home home; /* with the lock */
+	gh__http_client *traffic;
+	int64_t park_patience;
 	pthread_t thread;
-	int wake; /* eventfd */
+	bool started;
 
-	/* guarded by lock; only the supervisor's thread writes phase, workers and current */
-	pthread_mutex_t lock;
-	order *orders; /* waiting, oldest first */
+	/* guarded by the lock; only the supervisor's thread writes the sets and waiting */
+	gh__order *orders; /* that nobody has looked at, oldest first */
 	bool closing;
-	phase phase;
-	worker workers[WORKERS_MAX];
-	int count;
-	uint64_t generation; /* of the workers: counts the starts */
-	uint64_t births;     /* processes that were started */
-	order *current;      /* STARTING and RUNNING: what is served */
-	order *waiting;      /* ENDING: what comes next */
+	gh__workers *active; /* NULL: nothing runs */
+	gh__workers *parked; /* PARKED or ENDING; NULL: none */
+	gh__order *waiting;  /* for active to end or, if need be, parked */
+	int64_t quiet_since; /* when the latest active set was gone */
+	bool give_back;      /* parked is to be ended */
 	bool ever_up, failed, cancelled;
 	int64_t ordered_at; /* 0 = never */
-	int64_t term_at;    /* ENDING: when kindness ends */
-	char problem[256];
-	int looks_under_way;
 };
 
 static void wake(gh__supervisor *s)
 {
 	uint64_t one = 1;
 
-	if (write(s->wake, &one, sizeof one) < 0)
+	if (write(s->home.wake, &one, sizeof one) < 0)
 		return; /* the counter is full: it is awake */
+}
+
+/* Lock held. The set that does what was ordered; NULL: none, or it is on its way out. */
+static gh__workers *serving(const gh__supervisor *s)
+{
+	const gh__workers *a = s->active;
+
+	return a && (a->phase == GH__WORKERS_STARTING || a->phase == GH__WORKERS_RUNNING ||
+		     a->phase == GH__WORKERS_RESUMING)
+		       ? s->active
+		       : NULL;
 }
 
 /* ---- orders ---- */
 
-static void order_free(order *o)
-{
-	if (!o)
-		return;
-	gh__free(o->model);
-	gh__free(o->dtype);
-	json_decref(o->args);
-	gh__free(o);
-}
-
 /* Tell who waits. Unlocked for the call: it answers an HTTP request. */
-static void order_tell(gh__supervisor *s, order *o, const char *message)
+static void order_tell(gh__supervisor *s, gh__order *o, const char *message)
 {
 	gh__supervisor_done_fn *done = o->done;
 
 	o->done = NULL;
 	if (!done)
 		return;
-	pthread_mutex_unlock(&s->lock);
+	pthread_mutex_unlock(&s->home.lock);
 	done(message, o->userdata);
-	pthread_mutex_lock(&s->lock);
+	pthread_mutex_lock(&s->home.lock);
 }
 
-static gh_status submit(gh__supervisor *s, order *o, gh_error *error)
+/* Whoever waited for something that now will not come about. */
+static void supersede(gh__supervisor *s, gh__order *o, const char *message)
 {
-	order **at = &s->orders;
+	if (!o)
+		return;
+	order_tell(s, o, o->kind == GH__ORDER_UP ? message : NULL);
+	gh__order_free(o);
+}
+
+static gh_status submit(gh__supervisor *s, gh__order *o, gh_error *error)
+{
+	gh__order **at = &s->orders;
 	gh_status status = GH_OK;
 
-	pthread_mutex_lock(&s->lock);
+	pthread_mutex_lock(&s->home.lock);
 	while (*at)
 		at = &(*at)->next;
 	if (s->closing)
 		status = gh__fail(error, GH_ECLOSED, "the node is shutting down");
 	else
 		*at = o;
-	pthread_mutex_unlock(&s->lock);
+	pthread_mutex_unlock(&s->home.lock);
 	if (status != GH_OK)
-		order_free(o);
+		gh__order_free(o);
 	wake(s);
 	return status;
-}
-
-static order *order_new(bool up, gh__supervisor_done_fn *done, void *userdata)
-{
-	order *o = gh__calloc(1, sizeof *o);
-
-	if (o) {
-		o->up = up;
-		o->done = done;
-		o->userdata = userdata;
-	}
-	return o;
 }
 
 gh_status gh__supervisor_up(gh__supervisor *s, const char *model, const char *dtype,
 			    const json_t *args, gh__supervisor_done_fn *done, void *userdata,
 			    gh_error *error)
 {
-	order *o = order_new(true, done, userdata);
+	gh__order *o = NULL;
+	gh_status status = gh__order_up(&o, model, dtype, args, error);
 
-	if (!o)
-		return gh__fail_nomem(error);
-	o->model = model ? gh__strdup(model) : NULL;
-	o->dtype = gh__strdup(dtype);
-	o->args = json_deep_copy(args);
-	if ((model && !o->model) || !o->dtype || !o->args) {
-		order_free(o);
-		return gh__fail_nomem(error);
-	}
-	if (json_array_size(args) > GH__LAUNCH_ARGS_MAX) {
-		order_free(o);
-		return gh__fail(error, GH_ETOOBIG, "additional_args: more than %d",
-				GH__LAUNCH_ARGS_MAX);
-	}
+	if (status != GH_OK)
+		return status;
+	o->done = done;
+	o->userdata = userdata;
 	return submit(s, o, error);
+}
+
+gh_status gh__supervisor_stop(gh__supervisor *s, gh__supervisor_done_fn *done, void *userdata,
+			      gh_error *error)
+{
+	gh__order *o = gh__order_new(GH__ORDER_STOP, done, userdata);
+
+	return o ? submit(s, o, error) : gh__fail_nomem(error);
 }
 
 gh_status gh__supervisor_down(gh__supervisor *s, gh__supervisor_done_fn *done, void *userdata,
 			      gh_error *error)
 {
-	order *o = order_new(false, done, userdata);
+	gh__order *o = gh__order_new(GH__ORDER_DOWN, done, userdata);
 
 	return o ? submit(s, o, error) : gh__fail_nomem(error);
 }
 
-/* ---- starting workers ---- */
-
-static gh__launch launch_of(const gh__supervisor *s)
+void gh__supervisor_give_back(gh__supervisor *s)
 {
-	return (gh__launch){ .program = s->program,
-			     .model = s->current->model,
-			     .dtype = s->current->dtype,
-			     .args = s->current->args,
-			     .gpus = s->options.gpus };
+	pthread_mutex_lock(&s->home.lock);
+	s->give_back = s->parked != NULL;
+	pthread_mutex_unlock(&s->home.lock);
+	wake(s);
 }
 
-static gh_status spawn(gh__supervisor *s, int index, gh_error *error)
-{
-	worker *w = &s->workers[index];
-	gh__launch launch = launch_of(s);
-	gh_status status;
+/* ---- what an order does to the sets ---- */
 
-	gh__process_done(&w->process); /* nothing of an earlier one stays behind */
-	status = gh__launch_start(&launch, index, w->socket, &w->process, error);
-	w->state = status == GH_OK ? WORKER_LOADING : WORKER_DOWN;
-	w->birth = ++s->births;
-	w->silent = 0;
-	w->progress = 0;
-	w->loading_since = gh__now();
-	w->next_look = w->loading_since + look_loading;
-	return status;
+/* A model that could serve the next request; what is half there is not worth keeping. */
+static bool worth_parking(const gh__workers *set)
+{
+	return set->phase == GH__WORKERS_RUNNING && set->order->model &&
+	       gh__workers_ready(set) == set->count;
 }
 
-static void end_workers(gh__supervisor *s);
-
-static void start_failed(gh__supervisor *s, const char *message)
+static void take_order(gh__supervisor *s, gh__order *o)
 {
-	order *o = s->current;
+	const char *message = o->kind == GH__ORDER_UP ? "the start was superseded by another"
+						      : "the start was cancelled by a stop";
+	gh__workers *a = serving(s);
+	gh__order *passed = s->waiting;
 
-	gh__error("supervisor", "model=%s %s", o->model ? o->model : "none", message);
-	snprintf(s->problem, sizeof s->problem, "%s", message);
-	s->failed = true;
-	s->current = NULL;
-	end_workers(s);
-	order_tell(s, o, message);
-	order_free(o);
-}
-
-static void start_workers(gh__supervisor *s, order *o)
-{
-	gh_error error = GH_ERROR_INIT;
-	gh__launch launch;
-	gh_status status;
-	int i;
-
-	s->current = o;
-	s->phase = STARTING;
-	s->generation++;
-	s->count = 0;
-	s->problem[0] = '\0';
-	s->failed = s->cancelled = false;
-	launch = launch_of(s);
-	status = gh__launch_count(&launch, s->options.instances_max, &s->count, &error);
-	for (i = 0; status == GH_OK && i < s->count; i++) {
-		worker *w = &s->workers[i];
-
-		memset(w, 0, sizeof *w);
-		w->process.output = -1;
-		snprintf(w->socket, sizeof w->socket, "%s/worker-%d.sock", s->runtime_dir, i);
-		status = spawn(s, i, &error);
-	}
-	if (status != GH_OK)
-		start_failed(s, error.text);
-}
-
-/* ---- ending them ---- */
-
-static void end_workers(gh__supervisor *s)
-{
-	int i;
-
-	for (i = 0; i < s->count; i++)
-		gh__process_signal(&s->workers[i].process, SIGTERM);
-	s->phase = ENDING;
-	s->term_at = gh__now() + term_patience;
-}
-
-/* Nothing is left of the workers. */
-static void ended(gh__supervisor *s)
-{
-	order *next = s->waiting;
-	int i;
-
-	for (i = 0; i < s->count; i++) {
-		gh__process_done(&s->workers[i].process);
-		unlink(s->workers[i].socket);
-	}
-	s->count = 0;
-	s->generation++;
-	s->phase = IDLE;
-	s->waiting = NULL;
-	if (!next)
-		return;
-	if (next->up) {
-		start_workers(s, next);
-	} else {
-		order_tell(s, next, NULL);
-		order_free(next);
-	}
-}
-
-static void watch_ending(gh__supervisor *s)
-{
-	bool all = s->looks_under_way == 0;
-	int i;
-
-	for (i = 0; i < s->count; i++) {
-		worker *w = &s->workers[i];
-
-		w->state = WORKER_DOWN;
-		if (!gh__process_ended(&w->process)) {
-			all = false;
-			if (gh__now() > s->term_at)
-				gh__process_signal(&w->process, SIGKILL);
-		}
-	}
-	if (all)
-		ended(s);
-}
-
-/* ---- taking orders ---- */
-
-/* Whoever waited for something that now will not come about. */
-static void supersede(gh__supervisor *s, order *o, const char *message)
-{
-	if (!o)
-		return;
-	order_tell(s, o, o->up ? message : NULL);
-	order_free(o);
-}
-
-static void take_order(gh__supervisor *s, order *o)
-{
-	static const char *const why[] = { "the start was cancelled by a stop",
-					   "the start was superseded by another" };
-	const char *message = why[o->up]; /* o may be gone at the end */
-	order *before = s->current;
-
-	if (o->up) {
+	if (o->kind == GH__ORDER_UP) {
 		s->ever_up = true;
 		s->ordered_at = gh__now();
 	}
-	if (s->phase == STARTING)
-		s->cancelled = true;
-	s->current = NULL;
-	if (s->phase == ENDING) {
-		order *passed = s->waiting;
+	s->cancelled = s->cancelled || (a && a->phase != GH__WORKERS_RUNNING) ||
+		       (passed && passed->kind == GH__ORDER_UP);
+	s->waiting = o;
+	if (a && o->kind == GH__ORDER_STOP && worth_parking(a))
+		gh__workers_set_phase(a, GH__WORKERS_EMPTYING);
+	else if (a)
+		gh__workers_end(a, term_patience);
+	else if (s->active && s->active->phase == GH__WORKERS_EMPTYING && o->kind == GH__ORDER_DOWN)
+		gh__workers_end(s->active, term_patience);
+	if (a)
+		order_tell(s, a->order, message);
+	supersede(s, passed, message);
+}
 
-		s->waiting = o;
-		supersede(s, passed, message);
-	} else if (s->phase == IDLE) {
-		if (o->up) {
-			start_workers(s, o);
-		} else {
-			order_tell(s, o, NULL);
-			order_free(o);
+static void start_failed(gh__supervisor *s, const char *message)
+{
+	gh__order *o = s->active->order;
+
+	gh__error("supervisor", "model=%s %s", o->model ? o->model : "none", message);
+	snprintf(s->home.problem, sizeof s->home.problem, "%s", message);
+	s->failed = true;
+	gh__workers_end(s->active, term_patience);
+	order_tell(s, o, message);
+}
+
+static void bring_up(gh__supervisor *s, gh__order *o)
+{
+	gh_error error = GH_ERROR_INIT;
+
+	s->home.problem[0] = '\0';
+	s->failed = s->cancelled = false;
+	if (s->parked && o->model) {
+		gh__info("supervisor", "model=%s is still loaded", o->model);
+		s->active = s->parked;
+		s->parked = NULL;
+		gh__workers_resume(s->active, o);
+		return;
+	}
+	s->active = gh__workers_new(&s->home, o, s->parked ? !s->parked->slot : 0);
+	if (!s->active) {
+		s->failed = true;
+		supersede(s, o, "out of memory");
+	} else if (gh__workers_start(s->active, &error) != GH_OK) {
+		start_failed(s, error.text);
+	}
+}
+
+/* The model that is parked is in the way of an order: only the same one may stay, or go on. */
+static bool in_the_way(const gh__supervisor *s, const gh__order *o)
+{
+	const gh__workers *p = s->parked;
+
+	if (!p || o->kind == GH__ORDER_STOP || (o->kind == GH__ORDER_UP && !o->model))
+		return false;
+	return o->kind == GH__ORDER_DOWN || p->phase != GH__WORKERS_PARKED ||
+	       !gh__order_same_model(o, p->order);
+}
+
+/* Nothing is active: the order that waited, unless it still has to. */
+static bool proceed(gh__supervisor *s)
+{
+	gh__order *o = s->waiting;
+
+	if (!o || in_the_way(s, o))
+		return false;
+	s->waiting = NULL;
+	if (o->kind == GH__ORDER_UP)
+		bring_up(s, o);
+	else
+		supersede(s, o, NULL);
+	return true;
+}
+
+/* ---- what becomes of the sets ---- */
+
+static void watch_serving(gh__supervisor *s)
+{
+	gh_error error = GH_ERROR_INIT;
+	gh__workers *a = s->active;
+	bool resuming = a->phase == GH__WORKERS_RESUMING;
+
+	if (gh__workers_watch(a, &error) == GH_OK) {
+		if (a->phase == GH__WORKERS_RUNNING)
+			order_tell(s, a->order, NULL);
+	} else if (resuming && !s->waiting) {
+		/* It did not survive; the order is good for a new start. */
+		gh__warn("supervisor", "model=%s is loaded anew: %s", a->order->model, error.text);
+		s->waiting = a->order;
+		a->order = NULL;
+		gh__workers_end(a, 0);
+	} else {
+		start_failed(s, error.text);
+	}
+}
+
+/* Requests may come to their end, for a while; no new ones come. */
+static void watch_emptying(gh__supervisor *s)
+{
+	gh__workers *a = s->active;
+	int64_t waited = gh__now() - a->since;
+
+	if (gh__workers_lost_one(a) || waited > 2 * empty_patience) {
+		gh__workers_end(a, term_patience); /* whoever still holds a lease loses it */
+	} else if (gh__workers_leases(a) == 0 && a->looks_under_way == 0) {
+		gh__info("supervisor", "model=%s stays loaded", a->order->model);
+		gh__workers_set_phase(a, GH__WORKERS_PARKED);
+		s->parked = a;
+		s->active = NULL;
+		s->quiet_since = gh__now();
+	} else if (waited > empty_patience && s->traffic) {
+		gh__http_client_cancel(s->traffic); /* which only queues it */
+	}
+}
+
+static void watch_active(gh__supervisor *s)
+{
+	gh__workers *a = s->active;
+
+	if (a->phase == GH__WORKERS_EMPTYING) {
+		watch_emptying(s);
+	} else if (a->phase != GH__WORKERS_ENDING) {
+		watch_serving(s);
+	} else if (gh__workers_gone(a)) {
+		s->active = NULL;
+		s->quiet_since = gh__now();
+		gh__workers_free(a);
+	}
+}
+
+static void watch_parked(gh__supervisor *s)
+{
+	gh__workers *p = s->parked;
+	bool quiet = !s->active && !s->waiting;
+
+	if (p->phase == GH__WORKERS_ENDING) {
+		if (gh__workers_gone(p)) {
+			gh__info("supervisor", "model=%s is no longer loaded", p->order->model);
+			s->parked = NULL;
+			s->give_back = false;
+			gh__workers_free(p);
 		}
-	} else {
-		s->waiting = o;
-		end_workers(s);
-	}
-	supersede(s, before, message);
-}
-
-/* ---- looking at workers ---- */
-
-typedef struct look {
-	gh__supervisor *supervisor;
-	uint64_t generation;
-	int index;
-} look;
-
-static double progress_of(const char *body, size_t len)
-{
-	json_t *object = body ? gh__json_parse(body, len, false, NULL) : NULL;
-	double progress = json_number_value(json_object_get(object, "progress"));
-
-	json_decref(object);
-	return progress;
-}
-
-static void on_look(const gh__http_answer *answer, gh_status status, const gh_error *error,
-		    void *userdata)
-{
-	look *l = userdata;
-	gh__supervisor *s = l->supervisor;
-	worker *w = &s->workers[l->index];
-	double progress = status == GH_OK ? progress_of(answer->body, answer->len) : 0;
-
-	(void)error;
-	pthread_mutex_lock(&s->lock);
-	s->looks_under_way--;
-	if (l->generation == s->generation && l->index < s->count) {
-		w->looking = false;
-		w->looked = true;
-		w->look_status = status == GH_OK ? answer->status : 0;
-		w->progress = progress > 0 && progress <= 1 ? progress : w->progress;
-	}
-	pthread_mutex_unlock(&s->lock);
-	wake(s);
-	gh__free(l);
-}
-
-static void look_at(gh__supervisor *s, int index)
-{
-	gh_error error = GH_ERROR_INIT;
-	worker *w = &s->workers[index];
-	look *l = gh__malloc(sizeof *l);
-	gh__http_call_options options = {
-		.url = "http://worker/health",
-		.unix_path = w->socket,
-		.total_timeout = look_timeout,
-		.answer_max = 4096,
-		.on_done = on_look,
-		.userdata = l,
-	};
-
-	w->next_look = gh__now() + (w->state == WORKER_READY ? look_ready : look_loading);
-	if (!l)
-		return;
-	l->supervisor = s;
-	l->generation = s->generation;
-	l->index = index;
-	w->looking = true;
-	s->looks_under_way++;
-	/* Starting a call only queues it: this may be done under the lock. */
-	if (gh__http_call_start(s->options.client, &options, NULL, &error) == GH_OK)
-		return;
-	w->looking = false;
-	s->looks_under_way--;
-	gh__free(l);
-}
-
-/* A worker that was given up: again, or not at all when it never gets ready. */
-static void replace(gh__supervisor *s, int index, const char *reason)
-{
-	worker *w = &s->workers[index];
-	int wait = 1 << (w->restarts < 4 ? w->restarts : 4);
-
-	snprintf(s->problem, sizeof s->problem, "worker %d was replaced: %s", index, reason);
-	gh__error("supervisor", "%s", s->problem);
-	w->state = WORKER_DOWN;
-	w->restart_at = gh__now() + (w->restarts ? wait * GH__SECOND / 2 : 0);
-	w->restarts++;
-}
-
-static void worker_ended(gh__supervisor *s, int index)
-{
-	worker *w = &s->workers[index];
-	char reason[200], message[256];
-
-	gh__process_reason(&w->process, reason, sizeof reason);
-	if (s->phase == STARTING) {
-		snprintf(message, sizeof message, "vLLM process exited prematurely: %s", reason);
-		start_failed(s, message);
-	} else if (w->restarts >= RESTARTS_MAX) {
-		snprintf(message, sizeof message, "worker %d ended %d times in a row: %s", index,
-			 w->restarts, reason);
-		start_failed(s, message);
-	} else {
-		replace(s, index, reason);
+	} else if (gh__workers_lost_one(p) || s->give_back ||
+		   (s->waiting && in_the_way(s, s->waiting)) ||
+		   (quiet && gh__now() - s->quiet_since > s->park_patience)) {
+		gh__workers_end(p, term_patience);
 	}
 }
 
-static void restart(gh__supervisor *s, int index)
+static void close_down(gh__supervisor *s)
 {
-	gh_error error = GH_ERROR_INIT;
+	static const char message[] = "the node is shutting down";
+	gh__order *o = s->waiting;
+	gh__workers *a = serving(s);
 
-	if (spawn(s, index, &error) != GH_OK)
-		replace(s, index, error.text);
-}
-
-static void read_look(gh__supervisor *s, int index)
-{
-	worker *w = &s->workers[index];
-
-	w->looked = false;
-	if (w->look_status == 200) {
-		if (w->state != WORKER_READY)
-			gh__info("supervisor", "worker %d is ready", index);
-		w->state = WORKER_READY;
-		w->silent = w->restarts = 0;
-	} else if (w->look_status) {
-		if (w->state == WORKER_READY)
-			w->loading_since = gh__now();
-		w->state = WORKER_LOADING; /* it answers: it lives */
-		w->silent = 0;
-	} else if (w->state == WORKER_READY && ++w->silent >= SILENT_MAX) {
-		gh__process_done(&w->process);
-		replace(s, index, "it did not answer for a while");
-	}
-}
-
-static void watch_worker(gh__supervisor *s, int index, int64_t now)
-{
-	worker *w = &s->workers[index];
-
-	if (w->state == WORKER_DOWN) {
-		if (now >= w->restart_at)
-			restart(s, index);
-		return;
-	}
-	if (gh__process_ended(&w->process)) {
-		worker_ended(s, index);
-		return;
-	}
-	if (w->looked)
-		read_look(s, index);
-	if (s->phase == RUNNING && w->state == WORKER_LOADING &&
-	    now - w->loading_since > s->options.start_timeout) {
-		gh__process_done(&w->process);
-		replace(s, index, "it did not get ready again in time");
-	}
-	if (w->state != WORKER_DOWN && !w->looking && now >= w->next_look)
-		look_at(s, index);
-}
-
-static int ready(const gh__supervisor *s)
-{
-	int i, n = 0;
-
-	for (i = 0; i < s->count; i++)
-		n += s->workers[i].state == WORKER_READY;
-	return n;
-}
-
-static void watch_running(gh__supervisor *s)
-{
-	int64_t now = gh__now();
-	int i;
-
-	for (i = 0; i < s->count && (s->phase == STARTING || s->phase == RUNNING); i++)
-		watch_worker(s, i, now);
-	if (s->phase != STARTING)
-		return;
-	if (ready(s) == s->count) {
-		s->phase = RUNNING;
-		order_tell(s, s->current, NULL);
-	} else if (now - s->ordered_at > s->options.start_timeout) {
-		start_failed(s, "vLLM failed to start within the expected timeout: None");
-	}
+	s->waiting = NULL;
+	if (s->active && s->active->phase != GH__WORKERS_ENDING)
+		gh__workers_end(s->active, term_patience);
+	if (s->parked && s->parked->phase != GH__WORKERS_ENDING)
+		gh__workers_end(s->parked, term_patience);
+	if (a)
+		order_tell(s, a->order, message);
+	supersede(s, o, message);
 }
 
 /* ---- the thread ---- */
 
+/* How long nothing may happen before time itself is news, in milliseconds. */
+static int rest(const gh__supervisor *s)
+{
+	int64_t left;
+
+	if (s->active || s->waiting || (s->parked && s->parked->phase == GH__WORKERS_ENDING))
+		return 100;
+	left = s->parked ? s->quiet_since + s->park_patience - gh__now() : GH__SECOND;
+	if (left > GH__SECOND)
+		left = GH__SECOND;
+	return left > 0 ? (int)(left / GH__MILLISECOND) + 1 : 1;
+}
+
 static void wait_for_news(gh__supervisor *s)
 {
-	struct pollfd fds[WORKERS_MAX + 1];
-	int index[WORKERS_MAX + 1];
+	enum { MOST = 2 * GH__WORKERS_MAX + 1 };
+	gh__workers *sets[] = { s->active, s->parked };
+	struct pollfd fds[MOST];
+	gh__process *of[MOST];
 	uint64_t count;
 	nfds_t n = 0, i;
-	int k, timeout = s->phase == IDLE ? 1000 : 100;
+	int k, timeout = rest(s);
 
-	fds[n++] = (struct pollfd){ s->wake, POLLIN, 0 };
-	for (k = 0; k < s->count; k++)
-		if (s->workers[k].process.output >= 0) {
-			index[n] = k;
-			fds[n++] = (struct pollfd){ s->workers[k].process.output, POLLIN, 0 };
+	fds[n++] = (struct pollfd){ s->home.wake, POLLIN, 0 };
+	for (i = 0; i < 2; i++)
+		for (k = 0; sets[i] && k < sets[i]->count; k++) {
+			gh__process *process = &sets[i]->list[k].process;
+
+			if (process->output < 0)
+				continue;
+			of[n] = process;
+			fds[n++] = (struct pollfd){ process->output, POLLIN, 0 };
 		}
-	pthread_mutex_unlock(&s->lock);
+	pthread_mutex_unlock(&s->home.lock);
 	poll(fds, n, timeout);
-	if (fds[0].revents && read(s->wake, &count, sizeof count) < 0 && errno != EAGAIN)
+	if (fds[0].revents && read(s->home.wake, &count, sizeof count) < 0 && errno != EAGAIN)
 		gh__warn("supervisor", "eventfd: %s", strerror(errno));
 	/* Nobody but this thread knows the processes; what they say goes to the log, which may block. */
 	for (i = 1; i < n; i++)
 		if (fds[i].revents)
-			gh__process_read(&s->workers[index[i]].process);
-	pthread_mutex_lock(&s->lock);
+			gh__process_read(of[i]);
+	pthread_mutex_lock(&s->home.lock);
 }
 
 static void run(void *arg)
 {
 	gh__supervisor *s = arg;
 
-	pthread_mutex_lock(&s->lock);
-	while (!s->closing || s->phase != IDLE || s->orders) {
-		order *o = s->orders;
+	pthread_mutex_lock(&s->home.lock);
+	while (!s->closing || s->active || s->parked || s->waiting || s->orders) {
+		gh__order *o = s->orders;
 
 		if (o) {
 			s->orders = o->next;
@@ -565,19 +381,18 @@ static void run(void *arg)
 			take_order(s, o);
 			continue;
 		}
-		if (s->closing && s->phase != IDLE && s->phase != ENDING) {
-			order_free(s->current);
-			s->current = NULL;
-			end_workers(s);
-		}
-		if (s->phase == ENDING)
-			watch_ending(s);
-		else if (s->phase != IDLE)
-			watch_running(s);
-		if (!s->orders && !(s->closing && s->phase == IDLE))
+		if (s->closing)
+			close_down(s);
+		if (s->active)
+			watch_active(s);
+		if (s->parked)
+			watch_parked(s);
+		if (!s->active && proceed(s))
+			continue;
+		if (!s->orders && (s->active || s->parked || !s->closing))
 			wait_for_news(s);
 	}
-	pthread_mutex_unlock(&s->lock);
+	pthread_mutex_unlock(&s->home.lock);
 }
 
 gh_status gh__supervisor_create(gh__supervisor **out, const gh__supervisor_options *options,
@@ -588,44 +403,54 @@ gh_status gh__supervisor_create(gh__supervisor **out, const gh__supervisor_optio
 
 	if (!s)
 		return gh__fail_nomem(error);
-	s->options = *options;
-	if (s->options.instances_max > WORKERS_MAX)
-		s->options.instances_max = WORKERS_MAX;
-	s->program = gh__strdup(options->program);
-	s->runtime_dir = gh__strdup(options->runtime_dir);
-	s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	pthread_mutex_init(&s->lock, NULL);
-	if (!s->program || !s->runtime_dir)
+	s->traffic = options->traffic;
+	s->park_patience = options->park_patience ? options->park_patience : park_patience;
+	s->home.gpus = options->gpus;
+	s->home.instances_max =
+		options->instances_max < GH__WORKERS_MAX ? options->instances_max : GH__WORKERS_MAX;
+	s->home.start_timeout = options->start_timeout;
+	s->home.client = options->client;
+	s->home.program = gh__strdup(options->program);
+	s->home.runtime_dir = gh__strdup(options->runtime_dir);
+	s->home.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	pthread_mutex_init(&s->home.lock, NULL);
+	if (!s->home.program || !s->home.runtime_dir)
 		status = gh__fail_nomem(error);
-	else if (s->wake < 0)
+	else if (s->home.wake < 0)
 		status = gh__fail_errno(error, GH_EIO, errno, "supervisor: eventfd");
 	if (status == GH_OK)
 		status = gh__thread_start(&s->thread, "gh-supervisor", run, s, error);
+	s->started = status == GH_OK;
 	if (status != GH_OK) {
-		if (s->wake >= 0)
-			close(s->wake);
-		gh__free(s->program);
-		gh__free(s->runtime_dir);
-		gh__free(s);
+		gh__supervisor_free(s);
 		return status;
 	}
 	*out = s;
 	return GH_OK;
 }
 
+void gh__supervisor_close(gh__supervisor *s)
+{
+	if (!s || !s->started)
+		return;
+	pthread_mutex_lock(&s->home.lock);
+	s->closing = true;
+	pthread_mutex_unlock(&s->home.lock);
+	wake(s);
+	pthread_join(s->thread, NULL);
+	s->started = false;
+}
+
 void gh__supervisor_free(gh__supervisor *s)
 {
 	if (!s)
 		return;
-	pthread_mutex_lock(&s->lock);
-	s->closing = true;
-	pthread_mutex_unlock(&s->lock);
-	wake(s);
-	pthread_join(s->thread, NULL);
-	close(s->wake);
-	pthread_mutex_destroy(&s->lock);
-	gh__free(s->program);
-	gh__free(s->runtime_dir);
+	gh__supervisor_close(s);
+	if (s->home.wake >= 0)
+		close(s->home.wake);
+	pthread_mutex_destroy(&s->home.lock);
+	gh__free(s->home.program);
+	gh__free(s->home.runtime_dir);
 	gh__free(s);
 }
 
@@ -633,98 +458,113 @@ void gh__supervisor_free(gh__supervisor *s)
 
 void gh__supervisor_state_get(gh__supervisor *s, gh__supervisor_state *out)
 {
+	const gh__workers *a;
 	int i;
 
 	memset(out, 0, sizeof *out);
-	pthread_mutex_lock(&s->lock);
+	pthread_mutex_lock(&s->home.lock);
+	a = serving(s);
 	out->ever_up = s->ever_up;
-	out->active = s->phase == STARTING || s->phase == RUNNING;
-	out->starting = s->phase == STARTING || (s->waiting && s->waiting->up) ||
-			(s->orders && s->orders->up);
-	out->workers = s->count;
-	out->ready = out->active ? ready(s) : 0;
+	out->active = a != NULL;
+	out->starting = (a && a->phase != GH__WORKERS_RUNNING) ||
+			(s->waiting && s->waiting->kind == GH__ORDER_UP) ||
+			(s->orders && s->orders->kind == GH__ORDER_UP);
+	out->ready = a ? gh__workers_ready(a) : 0;
 	out->healthy = out->ready > 0;
+	out->proofs = a && !a->order->model;
+	if (a && a->order->model)
+		snprintf(out->model, sizeof out->model, "%s", a->order->model);
 	out->elapsed =
 		s->ordered_at ? (double)(gh__now() - s->ordered_at) / (double)GH__SECOND : -1.0;
-	out->proofs = out->active && s->current && !s->current->model;
-	if (s->current && s->current->model)
-		snprintf(out->model, sizeof out->model, "%s", s->current->model);
-	memcpy(out->problem, s->problem, sizeof out->problem);
+	memcpy(out->problem, s->home.problem, sizeof out->problem);
 	out->failed = s->failed;
 	out->cancelled = s->cancelled;
-	for (i = 0; i < s->count; i++)
-		out->progress += s->workers[i].state == WORKER_READY ? 1 : s->workers[i].progress;
-	out->progress = s->count ? out->progress / s->count : 0;
-	pthread_mutex_unlock(&s->lock);
+	out->parked = s->parked ? s->parked->count : 0;
+	out->workers = s->active ? s->active->count : 0;
+	for (i = 0; i < out->workers; i++) {
+		const gh__worker *w = &s->active->list[i];
+
+		out->progress += w->state == GH__WORKER_READY ? 1 : w->progress;
+	}
+	out->progress = out->workers ? out->progress / out->workers : 0;
+	pthread_mutex_unlock(&s->home.lock);
 }
 
 json_t *gh__supervisor_args(gh__supervisor *s)
 {
-	json_t *args = NULL;
+	const gh__workers *a;
+	json_t *args;
 
-	pthread_mutex_lock(&s->lock);
-	if (s->current)
-		args = json_deep_copy(s->current->args);
-	pthread_mutex_unlock(&s->lock);
+	pthread_mutex_lock(&s->home.lock);
+	a = serving(s);
+	args = a ? json_deep_copy(a->order->args) : NULL;
+	pthread_mutex_unlock(&s->home.lock);
 	return args;
 }
 
-/* Lock held: workers exist that serve a model, or else that compute proofs. */
-static bool serves(const gh__supervisor *s, bool a_model)
+/* Lock held: the set that serves a model or, else, computes proofs. */
+static gh__workers *set_for(const gh__supervisor *s, bool a_model)
 {
-	return (s->phase == STARTING || s->phase == RUNNING) && s->current &&
-	       (s->current->model != NULL) == a_model;
+	gh__workers *a = serving(s);
+
+	return a && (a->order->model != NULL) == a_model ? a : NULL;
+}
+
+static void describe(gh__worker_lease *out, const gh__workers *set, int index)
+{
+	out->generation = set->generation;
+	out->birth = set->list[index].birth;
+	out->index = index;
+	memcpy(out->socket, set->list[index].socket, sizeof out->socket);
 }
 
 bool gh__supervisor_prover(gh__supervisor *s, int index, gh__worker_lease *out)
 {
+	const gh__workers *a;
 	bool there;
 
-	pthread_mutex_lock(&s->lock);
-	there = serves(s, false) && index < s->count && s->workers[index].state == WORKER_READY;
-	if (there) {
-		out->generation = s->generation;
-		out->birth = s->workers[index].birth;
-		out->index = index;
-		memcpy(out->socket, s->workers[index].socket, sizeof out->socket);
-	}
-	pthread_mutex_unlock(&s->lock);
+	pthread_mutex_lock(&s->home.lock);
+	a = set_for(s, false);
+	there = a && index < a->count && a->list[index].state == GH__WORKER_READY;
+	if (there)
+		describe(out, a, index);
+	pthread_mutex_unlock(&s->home.lock);
 	return there;
 }
 
 bool gh__supervisor_lease(gh__supervisor *s, gh__worker_lease *out)
 {
-	worker *best = NULL;
-	int i;
+	gh__workers *a;
+	int i, best = -1;
 
-	pthread_mutex_lock(&s->lock);
-	for (i = 0; i < s->count && serves(s, true); i++) {
-		worker *w = &s->workers[i];
-
-		if (w->state == WORKER_READY && (!best || w->inflight < best->inflight)) {
-			best = w;
-			out->index = i;
-		}
+	pthread_mutex_lock(&s->home.lock);
+	a = set_for(s, true);
+	for (i = 0; a && i < a->count; i++)
+		if (a->list[i].state == GH__WORKER_READY &&
+		    (best < 0 || a->list[i].inflight < a->list[best].inflight))
+			best = i;
+	if (best >= 0) {
+		a->list[best].inflight++;
+		describe(out, a, best);
 	}
-	if (best) {
-		best->inflight++;
-		out->generation = s->generation;
-		out->birth = best->birth;
-		memcpy(out->socket, best->socket, sizeof out->socket);
-	}
-	pthread_mutex_unlock(&s->lock);
-	return best != NULL;
+	pthread_mutex_unlock(&s->home.lock);
+	return best >= 0;
 }
 
 void gh__supervisor_release(gh__supervisor *s, const gh__worker_lease *lease, bool failed)
 {
-	pthread_mutex_lock(&s->lock);
-	if (lease->generation == s->generation && lease->index < s->count) {
-		s->workers[lease->index].inflight--;
+	gh__workers *a;
+	bool news = failed;
+
+	pthread_mutex_lock(&s->home.lock);
+	a = s->active;
+	if (a && a->generation == lease->generation) {
+		a->list[lease->index].inflight--;
 		if (failed)
-			s->workers[lease->index].next_look = 0;
+			a->list[lease->index].next_look = 0;
+		news = news || a->phase == GH__WORKERS_EMPTYING;
 	}
-	pthread_mutex_unlock(&s->lock);
-	if (failed)
+	pthread_mutex_unlock(&s->home.lock);
+	if (news)
 		wake(s);
 }

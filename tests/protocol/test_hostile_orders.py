@@ -95,7 +95,8 @@ def main():
                 driver.join(60)
                 assert not driver.is_alive(), "an order is never answered"
                 assert driver.problem is None, repr(driver.problem)
-            assert house.call(node.management, "POST", "/api/v1/stop") == (200, '{"status":"OK"}')
+            assert house.call(node.management, "POST", "/api/v1/inference/down") == \
+                (200, '{"status":"OK"}')
             assert house.call(node.management, "GET", "/api/v1/state")[1] == '{"state":"STOPPED"}'
             assert node.children() == [], node.children()
             print(f"ok {number} - {DRIVERS} drivers, pauses of up to {pause} s", flush=True)

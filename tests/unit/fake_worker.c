@@ -5,8 +5,9 @@
  *   dies   says why on stderr and ends with status 3
  *   loads  loads for ever
  *
- * POST /crash kills it, POST /hang stops it, POST /hold begins an answer and does not end it; every
- * other path answers what was asked.
+ * POST /crash kills it, POST /hang stops it, POST /hold begins an answer and does not end it, GET /pid says
+ * which process it is, POST /control/proofs/round writes what it was told beside its socket; every other
+ * path answers what was asked.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@
 #include "http/server.h"
 
 static const char *model = "";
+static const char *socket_path = "";
 static int64_t ready_at;
 
 static void health(gh__http_request *request, void *userdata)
@@ -54,6 +56,32 @@ static void hold(gh__http_request *request, void *userdata)
 		gh__http_stream_end(request);
 }
 
+static void pid(gh__http_request *request, void *userdata)
+{
+	char text[32];
+
+	(void)userdata;
+	snprintf(text, sizeof text, "%d", (int)getpid());
+	gh__http_respond(request, 200, "text/plain", text, strlen(text));
+}
+
+/* Whole at once: the file is there when all of it is. */
+static void told_round(gh__http_request *request, void *userdata)
+{
+	char path[256], whole[256];
+	size_t len;
+	const char *body = gh__http_body(request, &len);
+	FILE *file;
+
+	(void)userdata;
+	snprintf(path, sizeof path, "%s.part", socket_path);
+	snprintf(whole, sizeof whole, "%s.round", socket_path);
+	file = fopen(path, "w");
+	if (file && fwrite(body, 1, len, file) == len && fclose(file) == 0)
+		(void)rename(path, whole);
+	gh__http_respond_json(request, 200, json_pack("{s:s}", "state", "building"));
+}
+
 static void echo(gh__http_request *request, void *userdata)
 {
 	const char *type = gh__http_header(request, "Content-Type");
@@ -74,9 +102,14 @@ static void echo(gh__http_request *request, void *userdata)
 int main(int argc, char **argv)
 {
 	static const gh__http_route routes[] = {
-		{ "GET", "/health", health }, { "POST", "/crash", crash },
-		{ "POST", "/hang", hang },    { "POST", "/hold", hold },
-		{ "POST", "/v1/hold", hold }, { NULL, "/*", echo },
+		{ "GET", "/health", health },
+		{ "POST", "/crash", crash },
+		{ "POST", "/hang", hang },
+		{ "POST", "/hold", hold },
+		{ "POST", "/v1/hold", hold },
+		{ "GET", "/pid", pid },
+		{ "POST", "/control/proofs/round", told_round },
+		{ NULL, "/*", echo },
 	};
 	gh__http_server_options options = { 0 };
 	gh__http_server *server;
@@ -85,7 +118,7 @@ int main(int argc, char **argv)
 
 	for (i = 1; i + 1 < argc; i++) {
 		if (strcmp(argv[i], "--unix-socket") == 0)
-			options.unix_path = argv[i + 1];
+			options.unix_path = socket_path = argv[i + 1];
 		if (strcmp(argv[i], "--model") == 0)
 			model = argv[i + 1];
 	}

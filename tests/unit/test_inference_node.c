@@ -1,5 +1,7 @@
 #include "node_client.h"
 
+#include <signal.h>
+
 #include <gonkahost/node.h>
 
 #include "folder.h"
@@ -18,6 +20,7 @@ static void start_node(int32_t gpus)
 
 	options.program = GH_FAKE_WORKER;
 	options.data_dir = root;
+	options.runtime_dir = root;
 	options.port = options.inference_port = -1;
 	options.gpus = gpus;
 	assert_ok(gh_inference_node_start(&node, &options, error));
@@ -361,11 +364,89 @@ START_TEST(several_workers_share_the_load)
 		ck_assert_msg(!streams[i].done, "stream %d was cut too", i);
 		pthread_mutex_unlock(&streams[i].lock);
 	}
+	/* A stop cuts what does not come to its end; the workers stay. */
 	expect(management, "POST", "/api/v1/stop", NULL, NULL, 200, OK);
 	for (i = 0; i < 4; i++) {
 		exchange_await(&streams[i], NULL);
+		ck_assert_int_ne(streams[i].status, GH_OK);
+		ck_assert_ptr_nonnull(strstr(gh__buf_str(&streams[i].body), "broke off"));
 		gh__buf_free(&streams[i].body);
 	}
+}
+END_TEST
+
+START_TEST(a_stopped_model_stays_loaded)
+{
+	int status, turn;
+	char *before, *after;
+	int64_t began;
+
+	up();
+	before = call(inference, "GET", "/pid", NULL, NULL, &status);
+	for (turn = 0; turn < 2; turn++) {
+		expect(management, "POST", "/api/v1/stop", NULL, NULL, 200, OK);
+		expect(management, "POST", "/api/v1/stop", NULL, NULL, 200, OK);
+		expect(management, "GET", "/api/v1/state", NULL, NULL, 200,
+		       "{\"state\":\"STOPPED\"}");
+		expect(inference, "GET", "/pid", NULL, NULL, 503, "vLLM backend not ready");
+		expect_part(management, "GET", "/health", NULL, 200,
+			    "\"workers\":{\"count\":0,\"ready\":0,\"progress\":0.0,\"parked\":1}");
+		expect(management, "GET", "/readyz", NULL, NULL, 200, "{\"ready\":true}");
+		expect_part(management, "GET", "/api/v1/inference/up/status", NULL, 200,
+			    "{\"status\":\"not_started\",");
+		began = gh__now();
+		up();
+		ck_assert_int_lt(gh__now() - began, GH__SECOND);
+		after = call(inference, "GET", "/pid", NULL, NULL, &status);
+		ck_assert_str_eq(after, before);
+		gh__free(after);
+	}
+	expect(management, "POST", "/api/v1/stop", NULL, NULL, 200, OK);
+	expect(management, "POST", "/api/v1/inference/down", NULL, NULL, 200, OK);
+	expect_part(management, "GET", "/health", NULL, 200, "\"parked\":0");
+	ck_assert_int_ne(kill(atoi(before), 0), 0);
+	gh__free(before);
+}
+END_TEST
+
+/* What a worker is told that it may use, in its slot; below 0: its memory is its own affair. */
+static int64_t told_budget(int slot)
+{
+	int64_t deadline = gh__now() + PATIENCE * GH__SECOND, budget = -1;
+	char path[128];
+	json_t *told = NULL;
+
+	snprintf(path, sizeof path, "%s/worker-%d-0.sock.round", root, slot);
+	while (!told && gh__now() < deadline) {
+		told = json_load_file(path, 0, NULL);
+		if (!told)
+			gh__sleep(10 * GH__MILLISECOND);
+	}
+	ck_assert_msg(told != NULL, "no %s", path);
+	if (json_integer_value(json_object_get(told, "budget")))
+		budget = json_integer_value(json_object_get(told, "budget"));
+	json_decref(told);
+	return budget;
+}
+
+START_TEST(proofs_are_told_what_is_left_beside_a_model)
+{
+	static const char init[] =
+		"{\"block_hash\":\"AA\",\"block_height\":1,\"public_key\":\"02\",\"batch_size\":1,"
+		"\"r_target\":1.4,\"fraud_threshold\":0.01,\"url\":\"http://r\",\"params\":{"
+		"\"dim\":128,\"n_layers\":2,\"n_heads\":16,\"n_kv_heads\":16,\"vocab_size\":128,"
+		"\"multiple_of\":64,\"seq_len\":4}}";
+
+	expect_part(management, "POST", "/api/v1/pow/init", init, 200, "\"status\":\"OK\"");
+	ck_assert_int_eq(told_budget(0), -1);
+	expect(management, "POST", "/api/v1/stop", NULL, NULL, 200, OK);
+	up();
+	expect(management, "POST", "/api/v1/stop", NULL, NULL, 200, OK);
+	expect_part(management, "POST", "/api/v1/pow/init", init, 200, "\"status\":\"OK\"");
+	ck_assert_int_gt(told_budget(1), 0);
+	expect_part(management, "GET", "/health", NULL, 200, "\"parked\":1");
+	expect(management, "GET", "/api/v1/state", NULL, NULL, 200, "{\"state\":\"POW\"}");
+	expect(inference, "GET", "/v1/models", NULL, NULL, 503, "vLLM backend not ready");
 }
 END_TEST
 
@@ -387,6 +468,8 @@ int main(void)
 	tcase_add_test(tcase, dead_worker_is_replaced);
 	tcase_add_test(tcase, silent_worker_is_replaced);
 	tcase_add_test(tcase, several_workers_share_the_load);
+	tcase_add_test(tcase, a_stopped_model_stays_loaded);
+	tcase_add_test(tcase, proofs_are_told_what_is_left_beside_a_model);
 	suite_add_tcase(suite, tcase);
 	return unit_main(suite);
 }
