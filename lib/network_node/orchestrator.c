@@ -159,6 +159,15 @@ static void measure(gh__tally_node *node, const gh__prover *now)
 			(double)(now->tried - node->began_with) * (double)GH__SECOND / (double)time;
 }
 
+static const char *problem_of(const gh__prover *now)
+{
+	if (!now->enabled)
+		return "disabled";
+	if (!now->takes_part)
+		return "registered after the shares of this block were fixed";
+	return now->problem;
+}
+
 /* The tally's view of a node, brought up to date. */
 static void refresh(gh__orchestrator *o, const fleet *f)
 {
@@ -176,8 +185,7 @@ static void refresh(gh__orchestrator *o, const fleet *f)
 		node->tried = now->tried > node->tried ? now->tried : node->tried;
 		if (generating && now->on_duty)
 			measure(node, now);
-		snprintf(node->problem, sizeof node->problem, "%s",
-			 now->enabled ? now->problem : "disabled");
+		snprintf(node->problem, sizeof node->problem, "%s", problem_of(now));
 		if (now->misreport[0])
 			memcpy(node->fault, now->misreport, sizeof node->fault);
 	}
@@ -425,16 +433,16 @@ static void conduct(gh__orchestrator *o)
 {
 	bool whole = probe(o) && start(o) && generate(o) && exchange(o) && validate(o);
 
+	gh__info("round", "height=%lld is %s", (long long)o->round->block_height,
+		 whole ? "over" : "called off");
 	gh__broker_serve(o->options.broker);
 	pthread_mutex_lock(&o->lock);
 	if (whole)
 		gh__tally_conclude(&o->tally);
 	o->stage = whole ? DONE : CANCELLED;
 	o->stage_ends = 0;
-	o->due = false;
+	o->due = false; /* from here on another order may replace the round */
 	pthread_mutex_unlock(&o->lock);
-	gh__info("round", "height=%lld is %s", (long long)o->round->block_height,
-		 whole ? "over" : "called off");
 }
 
 static void run(void *arg)
