@@ -4,15 +4,13 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/buf.h"
 #include "base/clock.h"
-#include "base/error.h"
 #include "base/log.h"
 #include "json/json.h"
-#include "registry/node.h"
 
 /*
- * How one node is driven: look (state, then health, then the loaded model), judge, give an order.
+ * How one node is driven: look (state, then health and the loaded model, or what it proves), judge, give
+ * an order.
  *
  * A look never waits for an order, so that the admin API shows a node that loads for minutes as it
  * is; an order never waits for a look that hangs.
