@@ -215,8 +215,8 @@ void gh_inference_node_stop(gh_inference_node *node)
 		gh__http_server_stop(node->management, deadline + DRAIN_SECONDS * GH__SECOND);
 	gh__sender_stop(node->sender, deadline + DRAIN_SECONDS * GH__SECOND);
 	gh__http_client_free(node->probes);
-	/* Until it is closed the supervisor cuts requests and tells the service that workers ended; until it
-	 * is freed requests give their leases back. */
+	/* Until it is closed the supervisor cuts requests and tells the service that workers
+	 * ended; until it is freed requests give their leases back. */
 	gh__supervisor_close(node->supervisor);
 	gh__http_client_free(node->relay);
 	gh__http_client_free(node->control);

@@ -4,8 +4,8 @@
 #include "inference_node/supervisor.h"
 
 /*
- * What the supervisor is told: to serve a model (or, without one, to have workers for proofs), or to
- * end what runs.
+ * What the supervisor is told: to serve a model (or, without one, to have workers for proofs), or
+ * to end what runs.
  */
 typedef enum gh__order_kind {
 	GH__ORDER_UP = 1,

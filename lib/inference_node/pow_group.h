@@ -9,8 +9,8 @@
 
 /*
  * Inside the proof service: its state, and what one worker is asked. All of it under the service's
- * lock; functions that say so release it meanwhile. Calls end on the client's loop, which only notes
- * what came.
+ * lock; functions that say so release it meanwhile. Calls end on the client's loop, which only
+ * notes what came.
  */
 enum { GH__POW_GROUPS_MAX = 128, GH__POW_INBOX_MAX = 8 << 20 };
 
@@ -78,8 +78,9 @@ struct gh__pow {
 };
 
 /*
- * Whether the network of this round fits into the memory of these workers; p->budget is then what each may
- * use. A model that is parked and in the way is given up first. Releases the lock meanwhile.
+ * Whether the network of this round fits into the memory of these workers; p->budget is then what
+ * each may use. A model that is parked and in the way is given up first. Releases the lock
+ * meanwhile.
  */
 bool gh__pow_has_room(gh__pow *pow, uint64_t generation);
 

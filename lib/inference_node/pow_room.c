@@ -4,11 +4,11 @@
 #include "inference_node/pow_group.h"
 
 /*
- * Memory for proofs beside a model that stays loaded. What they need is the plan of their network, what
- * there is the device tells. Where both do not fit, the proofs go first.
+ * Memory for proofs beside a model that stays loaded. What they need is the plan of their network,
+ * what there is the device tells. Where both do not fit, the proofs go first.
  */
 
-/* What is left alone of what is free: for the processes themselves, and whatever else the machine does. */
+/* Left alone of what is free: for the processes themselves, and whatever else goes on. */
 static const int64_t reserve = 256 << 20;
 
 /* Pool, ends, two layers and a batch of the size that pays: with less, proofs are slow. */
@@ -49,7 +49,7 @@ static int64_t own_choice(void)
 	return gh_device_info_get(&device, NULL, &error) == GH_OK ? device.memory / 2 : 0;
 }
 
-/* What each of so many workers may use beside the model that is parked; 0: there is no room for both. */
+/* What each of so many workers may use beside the model that is parked; 0: both do not fit. */
 static int64_t share(const gh__pow_round *r, int workers, int64_t held, int64_t wanted)
 {
 	int64_t needed = bytes_needed(r), each = bytes_there(held) / workers;

@@ -108,7 +108,7 @@ static bool is_ours(const char *name)
 	return strncmp(name, PREFIX, len) == 0 && strlen(name) == len + RANDOM_LEN;
 }
 
-/* The lock of a folder that we own and whose node is dead, taken by us; -1: it is not surely that. */
+/* The lock of a folder that is ours and whose node is dead, taken; -1: it is not surely that. */
 static int lock_of_dead(int dir)
 {
 	int fd = openat(dir, lock_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -172,7 +172,7 @@ static void sweep_one(int parent, const char *name)
 		return;
 	if (fstat(dir, &info) == 0 && info.st_uid == geteuid() && (info.st_mode & 077) == 0)
 		lock = lock_of_dead(dir);
-	/* Nothing is removed where something lies that no node has put there. The lock goes last. */
+	/* Nothing is removed where something lies that is no node's. The lock goes last. */
 	if (lock >= 0 && each_entry(dir, is_leftover) && each_entry(dir, remove_entry) &&
 	    unlinkat(dir, lock_name, 0) == 0 && unlinkat(parent, name, AT_REMOVEDIR) == 0)
 		gh__info("inference_node", "removed what a node that was killed left: %s", name);

@@ -360,7 +360,8 @@ static void wait_for_news(gh__supervisor *s)
 	poll(fds, n, timeout);
 	if (fds[0].revents && read(s->home.wake, &count, sizeof count) < 0 && errno != EAGAIN)
 		gh__warn("supervisor", "eventfd: %s", strerror(errno));
-	/* Nobody but this thread knows the processes; what they say goes to the log, which may block. */
+	/* Nobody but this thread knows the processes. What they say goes to the log, which may
+	 * block. */
 	for (i = 1; i < n; i++)
 		if (fds[i].revents)
 			gh__process_read(of[i]);

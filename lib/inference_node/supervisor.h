@@ -13,9 +13,9 @@
  * silent, ended. One thread does all of it; orders wait in line for it, readers see a snapshot and
  * never wait.
  *
- * There are two sets of workers. The active one does what was ordered last. A model that is stopped is parked: its
- * workers take no requests, but keep it loaded, so that the same order brings it back at once. They
- * are ended by any order that wants another model, by gh__supervisor_down(), by
+ * There are two sets of workers. The active one does what was ordered last. A model that is stopped
+ * is parked: its workers take no requests, but keep it loaded, so that the same order brings it
+ * back at once. They are ended by any order that wants another model, by gh__supervisor_down(), by
  * gh__supervisor_give_back(), when one of them dies, and when nothing has run for park_patience.
  */
 typedef struct gh__supervisor gh__supervisor;
@@ -28,14 +28,14 @@ typedef struct gh__supervisor_options {
 	int64_t start_timeout;
 	int64_t park_patience;   /* 0 = 60 s */
 	gh__http_client *client; /* borrowed; for looks */
-	/* Borrowed until gh__supervisor_close(): on which requests go to leased workers, and nothing
-	 * else; what a stop cannot wait for is cut there. NULL: no leases are taken. */
+	/* Borrowed until gh__supervisor_close(): on which requests go to leased workers, and
+	 * nothing else; what a stop cannot wait for is cut there. NULL: no leases are taken. */
 	gh__http_client *traffic;
 } gh__supervisor_options;
 
 gh_status gh__supervisor_create(gh__supervisor **out, const gh__supervisor_options *options,
 				gh_error *error);
-/* Ends all workers and takes no orders any more. Leases may still be released, and snapshots taken. */
+/* Ends all workers and takes no more orders. Leases may still be released, snapshots taken. */
 void gh__supervisor_close(gh__supervisor *supervisor);
 void gh__supervisor_free(gh__supervisor *supervisor); /* closes it first */
 
@@ -43,24 +43,25 @@ void gh__supervisor_free(gh__supervisor *supervisor); /* closes it first */
 typedef void gh__supervisor_done_fn(const char *message, void *userdata);
 
 /*
- * Serve a model with these arguments, in place of what runs; model NULL: have workers for proofs, one a
- * GPU, beside a model that is parked. An earlier order that is still under way ends with a message. A parked
- * model with equal arguments serves again as soon as its workers say that they are well; if one does not,
- * it is loaded anew. done NULL: nobody waits. Copies.
+ * Serve a model with these arguments, in place of what runs; model NULL: have workers for proofs,
+ * one a GPU, beside a model that is parked. An earlier order that is still under way ends with a
+ * message. A parked model with equal arguments serves again as soon as its workers say that they
+ * are well; if one does not, it is loaded anew. done NULL: nobody waits. Copies.
  */
 gh_status gh__supervisor_up(gh__supervisor *supervisor, const char *model, const char *dtype,
 			    const json_t *args, gh__supervisor_done_fn *done, void *userdata,
 			    gh_error *error);
 
 /*
- * End what runs; done is called when it is gone. An order under way ends at once. A model all of whose
- * workers are ready is parked instead: requests on it have some seconds to end, then they are cut. One
- * that is parked already stays so.
+ * End what runs; done is called when it is gone. An order under way ends at once. A model all of
+ * whose workers are ready is parked instead: requests on it have some seconds to end, then they are
+ * cut. One that is parked already stays so.
  */
 gh_status gh__supervisor_stop(gh__supervisor *supervisor, gh__supervisor_done_fn *done,
 			      void *userdata, gh_error *error);
 
-/* End all workers, parked ones too; done is called when they are gone. An order under way ends at once. */
+/* End all workers, parked ones too; done is called when they are gone. An order under way ends at
+ * once. */
 gh_status gh__supervisor_down(gh__supervisor *supervisor, gh__supervisor_done_fn *done,
 			      void *userdata, gh_error *error);
 
@@ -87,8 +88,8 @@ void gh__supervisor_state_get(gh__supervisor *supervisor, gh__supervisor_state *
 json_t *gh__supervisor_args(gh__supervisor *supervisor); /* of the model; a new reference or NULL */
 
 /*
- * A ready worker of the model with the fewest requests on it; of equals the first. Counts one more on it until it
- * is released, whether or not it lives on. false: none is ready.
+ * A ready worker of the model with the fewest requests on it; of equals the first. Counts one more
+ * on it until it is released, whether or not it lives on. false: none is ready.
  */
 typedef struct gh__worker_lease {
 	uint64_t generation;

@@ -7,12 +7,12 @@
 #include "inference_node/process.h"
 
 /*
- * A set of workers: the processes that one order started, each listening on a socket of its own. The
- * set starts them, looks at them, replaces one that dies or falls silent, and ends them; when it does
- * which of these is its owner's decision.
+ * A set of workers: the processes that one order started, each listening on a socket of its own.
+ * The set starts them, looks at them, replaces one that dies or falls silent, and ends them; when
+ * it does which of these is its owner's decision.
  *
- * All of it is called on the supervisor's thread under the lock of the home. What other threads may read under
- * that lock, the fields say.
+ * All of it is called on the supervisor's thread under the lock of the home. What other threads may
+ * read under that lock, the fields say.
  */
 enum { GH__WORKERS_MAX = 128 };
 
@@ -82,8 +82,8 @@ void gh__workers_free(gh__workers *set); /* one that is gone */
 gh_status gh__workers_start(gh__workers *set, gh_error *error);
 
 /*
- * Look after a set that is STARTING, RUNNING or RESUMING. A start or a return that has come to its end makes it RUNNING. A
- * failure says why it cannot go on: it is to be ended.
+ * Look after a set that is STARTING, RUNNING or RESUMING. A start or a return that has come to its
+ * end makes it RUNNING. A failure says why it cannot go on: it is to be ended.
  */
 gh_status gh__workers_watch(gh__workers *set, gh_error *error);
 

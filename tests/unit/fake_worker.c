@@ -5,9 +5,9 @@
  *   dies   says why on stderr and ends with status 3
  *   loads  loads for ever
  *
- * POST /crash kills it, POST /hang stops it, POST /hold begins an answer and does not end it, GET /pid says
- * which process it is, POST /control/proofs/round writes what it was told beside its socket; every other
- * path answers what was asked.
+ * POST /crash kills it, POST /hang stops it, POST /hold begins an answer and does not end it, GET
+ * /pid says which process it is, POST /control/proofs/round writes what it was told beside its
+ * socket; every other path answers what was asked.
  */
 #include <signal.h>
 #include <stdio.h>

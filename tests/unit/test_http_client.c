@@ -457,6 +457,41 @@ START_TEST(calls_are_cancelled)
 }
 END_TEST
 
+START_TEST(all_calls_are_cancelled_at_once)
+{
+	fixture f;
+	gh__http_client *client;
+	gh__http_call_options later = { 0 };
+	seen s[6];
+	int status = 0;
+
+	start(&f);
+	assert_ok(gh__http_client_create(&client, error));
+	gh__http_client_cancel(client); /* nothing runs */
+	for (int i = 0; i < 6; i++) {
+		seen_init(&s[i]);
+		watch(client, &s[i],
+		      (gh__http_call_options){
+			      .url = url_of(f.server, i % 2 ? "/later" : "/stream") });
+		flag_wait(&f.holding, i + 1);
+	}
+	gh__http_client_cancel(client);
+	for (int i = 0; i < 6; i++) {
+		flag_wait(&s[i].done, 1);
+		ck_assert_int_eq(s[i].status, GH_ECANCELLED);
+		seen_free(&s[i]);
+	}
+	flag_wait(&f.gone, 6);
+	for (int i = 0; i < 6; i++)
+		gh__http_stream_abort(f.held[i]);
+	later.url = url_of(f.server, "/nowhere");
+	assert_ok(gh__http_fetch(client, &later, &status, NULL, NULL, error));
+	ck_assert_int_eq(status, 404);
+	gh__http_client_free(client);
+	stop(&f);
+}
+END_TEST
+
 typedef struct chain {
 	gh__http_client *client;
 	const char *url;
@@ -622,6 +657,7 @@ int main(void)
 	tcase_add_test(cases, headers_come_in_order);
 	tcase_add_test(cases, calls_pause_and_go_on);
 	tcase_add_test(cases, calls_are_cancelled);
+	tcase_add_test(cases, all_calls_are_cancelled_at_once);
 	tcase_add_test(cases, callbacks_may_start_calls);
 	tcase_add_loop_test(cases, a_slow_reader_slows_the_source_down, 0, 2);
 	suite_add_tcase(suite, cases);

@@ -7,8 +7,8 @@
 #include "inference_node/supervisor.h"
 
 /*
- * A supervisor over workers that do as they are told (fake_worker.c): models that are stopped and asked
- * for again.
+ * A supervisor over workers that do as they are told (fake_worker.c): models that are stopped and
+ * asked for again.
  */
 static gh__supervisor *supervisor;
 

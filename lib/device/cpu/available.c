@@ -9,8 +9,8 @@
 #include "device/cpu/machine.h"
 
 /*
- * What is left of the machine's memory. A container sees the whole machine in /proc/meminfo; what it may
- * take of it is in the files of its control group, and of those around it.
+ * What is left of the machine's memory. A container sees the whole machine in /proc/meminfo; what
+ * it may take of it is in the files of its control group, and of those around it.
  */
 enum { FILE_SIZE = 16384 };
 

@@ -18,8 +18,9 @@ gh_status gh__cpu_threads(int *out, const gh_device_options *options, gh_error *
 /* Bytes of physical memory; 0: not known. */
 int64_t gh__cpu_memory(void);
 
-/* Bytes that may be taken now without swapping: the machine's, or fewer where a control group that we are
- * in has a lower limit; 0: not known. root: what /proc and /sys are below; "" = where they are. */
+/* Bytes that may be taken now without swapping: the machine's, or fewer where a control group
+ * that we are in has a lower limit; 0: not known. root: what /proc and /sys are below; "" =
+ * where they are. */
 int64_t gh__cpu_available(const char *root);
 
 gh_status gh__cpu_info(gh_device_info *out, const gh_device_options *options, gh_error *error);
