@@ -21,7 +21,7 @@ static const int64_t control_timeout = 30 * GH__SECOND;
 typedef struct call {
 	gh__pow *pow;
 	int index;
-	uint64_t birth, network;
+	uint64_t birth, network, stream;
 	gh__claim *claim; /* with the piece that it is about */
 	size_t first, count;
 } call;
@@ -32,6 +32,14 @@ static gh__pow_group *group_of(const call *c)
 	gh__pow_group *g = &c->pow->groups[c->index];
 
 	return c->index < c->pow->group_count && g->birth == c->birth ? g : NULL;
+}
+
+/* Lock held. NULL: it generates something else by now, or nothing. */
+static gh__pow_group *group_streaming(const call *c)
+{
+	gh__pow_group *g = group_of(c);
+
+	return g && g->stream == c->stream ? g : NULL;
 }
 
 static bool start_call(gh__pow *p, int index, const char *route, gh__buf *body, int64_t timeout,
@@ -198,7 +206,7 @@ static bool on_lines(const void *data, size_t len, void *userdata)
 	gh__pow_group *g;
 
 	pthread_mutex_lock(&p->lock);
-	g = group_of(c);
+	g = group_streaming(c);
 	if (g) {
 		room = g->inbox.len < INBOX_FULL;
 		if (room)
@@ -209,6 +217,23 @@ static bool on_lines(const void *data, size_t len, void *userdata)
 	return room;
 }
 
+/* Bytes of the lines that have come whole. */
+static size_t whole_lines(const gh__buf *inbox)
+{
+	const char *end = inbox->len ? memrchr(inbox->data, '\n', inbox->len) : NULL;
+
+	return end ? (size_t)(end - inbox->data) + 1 : 0;
+}
+
+/* What was cut short is no line. */
+static void keep_whole_lines(gh__buf *inbox)
+{
+	if (inbox->len == 0)
+		return;
+	inbox->len = whole_lines(inbox);
+	inbox->data[inbox->len] = '\0';
+}
+
 static void on_stream_end(const gh__http_answer *answer, gh_status status, const gh_error *error,
 			  void *userdata)
 {
@@ -217,10 +242,11 @@ static void on_stream_end(const gh__http_answer *answer, gh_status status, const
 	gh__pow_group *g;
 
 	pthread_mutex_lock(&p->lock);
-	g = group_of(c);
+	g = group_streaming(c);
 	if (g) {
 		g->streaming = g->finish_told = false;
 		g->call = NULL;
+		keep_whole_lines(&g->inbox);
 		if (status != GH_OK || answer->status != 200) {
 			g->retry_at = gh__now() + retry_after;
 			if (status != GH_ECANCELLED)
@@ -269,8 +295,9 @@ static void generate(gh__pow *p, int index)
 		gh__pow_release(h);
 		return;
 	}
-	g->streaming =
-		start_call(p, index, "generate", &body, 0, on_stream_end, on_lines, &(call){ 0 });
+	g->stream = ++p->streams;
+	g->streaming = start_call(p, index, "generate", &body, 0, on_stream_end, on_lines,
+				  &(call){ .stream = g->stream });
 	if (!g->streaming) {
 		gh__pow_release(h);
 		return;
@@ -281,8 +308,8 @@ static void generate(gh__pow *p, int index)
 	g->finish_told = false;
 }
 
-/* One line of a worker: what was tried, and what of it hits. No lock. */
-static void take_line(gh__pow *p, const gh__pow_round *r, int index, int groups, const char *line,
+/* One line of a worker: what was tried, and what of it hits. No lock. False: it is not stored. */
+static bool take_line(gh__pow *p, const gh__pow_round *r, int index, int groups, const char *line,
 		      size_t len, uint64_t *tried, uint64_t *hits)
 {
 	json_t *object = gh__json_parse(line, len, false, NULL);
@@ -303,6 +330,7 @@ static void take_line(gh__pow *p, const gh__pow_round *r, int index, int groups,
 	} else if (!numbers || !distances || count > LINE_HITS_MAX ||
 		   count != json_array_size(dist) || done < 1) {
 		gh__error("pow", "worker %d: a line that is none: %.100s", index, line);
+		status = GH_EFORMAT;
 	} else {
 		for (size_t i = 0; i < count; i++) {
 			numbers[i] = json_integer_value(json_array_get(nonces, i));
@@ -317,23 +345,36 @@ static void take_line(gh__pow *p, const gh__pow_round *r, int index, int groups,
 						   groups, (uint64_t)(from + done), &error);
 		if (status != GH_OK)
 			gh__error("pow", "proofs are not stored: %s", error.text);
-		*tried += (uint64_t)done;
+		else
+			*tried += (uint64_t)done;
 		*hits += added;
 	}
 	gh__free(numbers);
 	gh__free(distances);
 	json_decref(object);
+	return status == GH_OK;
+}
+
+/* Lock held. Nothing more of it is taken. */
+static void drop_stream(gh__pow *p, gh__pow_group *g)
+{
+	if (g->call)
+		gh__http_call_cancel(p->options.client, g->call);
+	g->call = NULL;
+	g->stream = 0;
+	g->streaming = g->finish_told = false;
+	gh__buf_reset(&g->inbox);
 }
 
 void gh__pow_take_lines(gh__pow *p, int index)
 {
 	gh__pow_group *g = &p->groups[index];
-	const char *end = g->inbox.len ? memrchr(g->inbox.data, '\n', g->inbox.len) : NULL;
-	size_t len = end ? (size_t)(end - g->inbox.data) + 1 : 0;
+	size_t len = whole_lines(&g->inbox);
 	char *text = len ? gh__memdup(g->inbox.data, len) : NULL;
-	uint64_t tried = 0, hits = 0;
+	uint64_t tried = 0, hits = 0, stream = g->stream;
 	gh__http_call *paused = g->call;
 	int groups = p->group_count;
+	bool stored = true;
 	gh__pow_held *h;
 
 	if (!text || !g->of) {
@@ -343,17 +384,23 @@ void gh__pow_take_lines(gh__pow *p, int index)
 	h = gh__pow_hold(g->of);
 	gh__buf_consume(&g->inbox, len);
 	pthread_mutex_unlock(&p->lock);
-	for (char *line = text; line < text + len;) {
+	for (char *line = text; stored && line < text + len;) {
 		char *stop = memchr(line, '\n', (size_t)(text + len - line));
 
 		*stop = '\0';
-		take_line(p, &h->round, index, groups, line, (size_t)(stop - line), &tried, &hits);
+		stored = take_line(p, &h->round, index, groups, line, (size_t)(stop - line), &tried,
+				   &hits);
 		line = stop + 1;
 	}
 	gh__free(text);
 	if (paused)
 		gh__http_call_resume(p->options.client, paused);
 	pthread_mutex_lock(&p->lock);
+	/* What comes behind a line that was not stored would count it as tried. */
+	if (!stored && g->stream == stream) {
+		drop_stream(p, g);
+		g->retry_at = gh__now() + retry_after;
+	}
 	p->tried += tried;
 	p->hits += hits;
 	gh__pow_release(h);
@@ -403,8 +450,7 @@ void gh__pow_forget(gh__pow *p, int index)
 {
 	gh__pow_group *g = &p->groups[index];
 
-	if (g->call)
-		gh__http_call_cancel(p->options.client, g->call);
+	drop_stream(p, g);
 	gh__buf_free(&g->inbox);
 	gh__pow_release(g->of);
 	*g = (gh__pow_group){ .inbox = GH__BUF_INIT(GH__POW_INBOX_MAX) };
@@ -438,9 +484,9 @@ void gh__pow_drive(gh__pow *p, int index, int64_t now)
 			tell_round(p, index);
 	} else if (!g->ready && now >= g->next_look) {
 		look(p, index);
-	} else if (g->ready && !g->streaming && p->phase == GH__POW_GENERATE &&
+	} else if (g->ready && !g->streaming && !g->inbox.len && p->phase == GH__POW_GENERATE &&
 		   now >= g->retry_at) {
-		generate(p, index);
+		generate(p, index); /* behind the lines of the stream before, which are its own */
 	} else if (g->ready && !g->streaming && !g->computing && p->phase == GH__POW_VALIDATE) {
 		compute(p, index);
 	}

@@ -38,10 +38,11 @@ typedef struct gh__pow_group {
 	int64_t bytes; /* of the network that it holds; 0: of none, or not known */
 
 	bool streaming;
+	uint64_t stream;   /* number of the latest one, which all that comes must bear; 0: none */
 	uint64_t sequence; /* of what it generates */
 	gh__pow_held *of;  /* whose proofs come; NULL: none */
 	gh__http_call *call;
-	gh__buf inbox; /* lines that nobody has read */
+	gh__buf inbox; /* lines of the stream that nobody has read */
 } gh__pow_group;
 
 typedef struct gh__pow_waiter {
@@ -62,6 +63,7 @@ struct gh__pow {
 	gh__pow_phase phase;
 	uint64_t network;         /* counts block hashes and parameters */
 	uint64_t sequence;        /* counts what is to be generated */
+	uint64_t streams;         /* that were begun */
 	gh__pow_waiter *starting; /* who waits for the workers */
 	bool ordered;             /* the supervisor was told to start them */
 	gh__pow_waiter *stopping;

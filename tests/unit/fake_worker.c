@@ -7,7 +7,8 @@
  *
  * POST /crash kills it, POST /hang stops it, POST /hold begins an answer and does not end it, GET
  * /pid says which process it is, POST /control/proofs/round writes what it was told beside its
- * socket; every other path answers what was asked.
+ * socket; every other path answers what was asked. Asked for proofs of the block "GAP" it hits with
+ * every nonce, and says nonsense behind the first.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -65,6 +66,13 @@ static void pid(gh__http_request *request, void *userdata)
 	gh__http_respond(request, 200, "text/plain", text, strlen(text));
 }
 
+static bool asks_for(gh__http_request *request, const char *words)
+{
+	const char *body = gh__http_body(request, NULL);
+
+	return body && strstr(body, words);
+}
+
 /* Whole at once: the file is there when all of it is. */
 static void told_round(gh__http_request *request, void *userdata)
 {
@@ -79,7 +87,9 @@ static void told_round(gh__http_request *request, void *userdata)
 	file = fopen(path, "w");
 	if (file && fwrite(body, 1, len, file) == len && fclose(file) == 0)
 		(void)rename(path, whole);
-	gh__http_respond_json(request, 200, json_pack("{s:s}", "state", "building"));
+	gh__http_respond_json(request, 200,
+			      json_pack("{s:s}", "state",
+					asks_for(request, "\"GAP\"") ? "ready" : "building"));
 }
 
 static void echo(gh__http_request *request, void *userdata)
@@ -99,6 +109,28 @@ static void echo(gh__http_request *request, void *userdata)
 	gh__buf_free(&text);
 }
 
+/* Nonces 0, 1 and 2 of group 0; the answer does not end. */
+static void proofs_generate(gh__http_request *request, void *userdata)
+{
+	const bool first = asks_for(request, "\"index\":0}");
+	gh__buf lines = GH__BUF_INIT(4096);
+
+	(void)userdata;
+	gh__http_stream_begin(request, 200, "application/x-ndjson");
+	for (int i = first ? 0 : 1; i < 3; i++) {
+		if (first && i == 1)
+			gh__buf_append_str(&lines, "nonsense\n");
+		else
+			gh__buf_printf(
+				&lines,
+				"{\"index\":%d,\"tried\":1,\"nonces\":[%d],\"dist\":[1.0]}\n", i,
+				i);
+	}
+	if (gh__http_stream_write(request, gh__buf_str(&lines), lines.len) != GH_OK)
+		gh__http_stream_end(request);
+	gh__buf_free(&lines);
+}
+
 int main(int argc, char **argv)
 {
 	static const gh__http_route routes[] = {
@@ -109,6 +141,7 @@ int main(int argc, char **argv)
 		{ "POST", "/v1/hold", hold },
 		{ "GET", "/pid", pid },
 		{ "POST", "/control/proofs/round", told_round },
+		{ "POST", "/control/proofs/generate", proofs_generate },
 		{ NULL, "/*", echo },
 	};
 	gh__http_server_options options = { 0 };

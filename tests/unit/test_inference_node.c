@@ -220,6 +220,20 @@ START_TEST(proofs_conflict_with_a_model)
 }
 END_TEST
 
+/* What comes behind a line that was not stored is not taken: else its nonces would count as tried. */
+START_TEST(no_proof_is_passed_over)
+{
+	static const char init[] =
+		"{\"block_hash\":\"GAP\",\"block_height\":1,\"public_key\":\"02\",\"batch_size\":1,"
+		"\"r_target\":1.4,\"fraud_threshold\":0.01,\"url\":\"http://127.0.0.1:9/r\","
+		"\"node_id\":0,\"node_count\":1}";
+
+	expect_part(management, "POST", "/api/v1/pow/init/generate", init, 200, "GENERATING");
+	await_part(management, "/api/v1/pow/status", 200, "\"nonces_tried\":3,\"hits\":3");
+	expect(management, "POST", "/api/v1/stop", NULL, NULL, 200, OK);
+}
+END_TEST
+
 START_TEST(up_and_down)
 {
 	up();
@@ -461,6 +475,7 @@ int main(void)
 	tcase_add_test(tcase, bodies);
 	tcase_add_test(tcase, services_that_are_not_there);
 	tcase_add_test(tcase, proofs_conflict_with_a_model);
+	tcase_add_test(tcase, no_proof_is_passed_over);
 	tcase_add_test(tcase, up_and_down);
 	tcase_add_test(tcase, failed_start);
 	tcase_add_test(tcase, asynchronous_start_and_cancel);
