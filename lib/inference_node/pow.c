@@ -299,14 +299,11 @@ gh_status gh__pow_start(gh__pow *p, const gh__pow_round *round, gh__pow_phase ph
 	gh__supervisor_state state;
 	gh_status status = GH_OK;
 	bool order = false, wait = false;
-	char *over = NULL; /* the block whose proofs nobody takes any more */
 
 	if (!h)
 		return gh__fail_nomem(error);
 	gh__supervisor_state_get(p->options.supervisor, &state);
 	pthread_mutex_lock(&p->lock);
-	if (p->round && strcmp(p->round->round.block_hash, round->block_hash) != 0)
-		over = gh__strdup(p->round->round.block_hash);
 	if (p->closing || p->stop_at) {
 		status = gh__fail(error, GH_ESTATE, "the service is being stopped");
 		gh__pow_release(h);
@@ -326,9 +323,8 @@ gh_status gh__pow_start(gh__pow *p, const gh__pow_round *round, gh__pow_phase ph
 	}
 	pthread_cond_signal(&p->news);
 	pthread_mutex_unlock(&p->lock);
-	if (over && status == GH_OK)
-		gh__sender_round_over(p->options.sender, over);
-	gh__free(over);
+	if (status == GH_OK)
+		gh__sender_block(p->options.sender, round->block_hash);
 	if (order) {
 		json_t *none = json_array();
 		gh_error inner = GH_ERROR_INIT;

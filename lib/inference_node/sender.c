@@ -17,8 +17,7 @@ enum {
 	PER_URL_MAX = 4,
 	OPEN_MAX = 4, /* batches of a round that wait to be taken, before proofs are held for a
 		       * larger one */
-	REDIRECTS_MAX = 10,
-	OVER_MAX = 64
+	REDIRECTS_MAX = 10
 };
 
 typedef struct delivery {
@@ -29,7 +28,6 @@ typedef struct delivery {
 	int failures;
 	bool running; /* the client has it */
 	bool taken;   /* only the spool does not know yet */
-	bool over;    /* its round is */
 	gh__http_call *call;
 
 	/* While it runs the client's; written under lock in the end. */
@@ -47,10 +45,10 @@ struct gh__sender {
 	pthread_mutex_t lock;
 	pthread_cond_t news;
 	bool flush, stopping;
+	bool another; /* block than before */
+	char *block;  /* the one at hand; NULL: not told */
 	int64_t deadline;
 	size_t answered;
-	char *over[OVER_MAX]; /* rounds */
-	size_t over_count;
 	int64_t delivered_proofs, delivered_batches, refused_batches;
 	char last_error[256];
 
@@ -167,9 +165,10 @@ static bool settle_refused(gh__sender *s, delivery *d, const char *what)
 	gh__warn("sender", "refused, not tried again: batch=%lld proofs=%lld: %s",
 		 (long long)d->batch->number, (long long)d->batch->proofs, what);
 	pthread_mutex_lock(&s->lock);
+	const bool over = s->block && strcmp(s->block, d->batch->block_hash) != 0;
 	s->refused_batches++;
 	pthread_mutex_unlock(&s->lock);
-	if (d->over)
+	if (over)
 		return forget(s, d);
 	if (gh__spool_refuse(s->options.spool, d->batch->number, &error) == GH_OK)
 		return true;
@@ -367,28 +366,20 @@ static void join_and_look(gh__sender *s)
 static void follow_orders(gh__sender *s)
 {
 	gh_error error = GH_ERROR_INIT;
-	char *over[OVER_MAX];
 
 	pthread_mutex_lock(&s->lock);
 	const bool flush = s->flush;
-	const size_t count = s->over_count;
-	memcpy(over, s->over, count * sizeof *over);
-	s->flush = false;
-	s->over_count = 0;
+	char *block = s->another && s->block ? gh__strdup(s->block) : NULL;
+	s->flush = s->another = false;
 	pthread_mutex_unlock(&s->lock);
 
-	if (flush || count)
+	if (flush)
 		join_and_look(s);
 	for (delivery *d = s->first; flush && d; d = d->next)
 		d->due = 0;
-	for (size_t i = 0; i < count; i++) {
-		for (delivery *d = s->first; d; d = d->next)
-			if (strcmp(d->batch->block_hash, over[i]) == 0)
-				d->over = true;
-		if (gh__spool_give_up(s->options.spool, over[i], &error) != GH_OK)
-			note_error(s, &error);
-		gh__free(over[i]);
-	}
+	if (block && gh__spool_give_up(s->options.spool, block, &error) != GH_OK)
+		note_error(s, &error);
+	gh__free(block);
 }
 
 /* ---- the thread ---- */
@@ -445,7 +436,7 @@ static void run(void *opaque)
 		wake = s->next_round < wake ? s->next_round : wake;
 		wake = deadline < wake ? deadline : wake;
 		pthread_mutex_lock(&s->lock);
-		while (!s->flush && !s->over_count && !s->answered && s->stopping == stopping &&
+		while (!s->flush && !s->another && !s->answered && s->stopping == stopping &&
 		       gh__cond_wait_until(&s->news, &s->lock, wake))
 			;
 		pthread_mutex_unlock(&s->lock);
@@ -459,8 +450,7 @@ static void release(gh__sender *s)
 {
 	while (s->first)
 		drop(s, s->first);
-	for (size_t i = 0; i < s->over_count; i++)
-		gh__free(s->over[i]);
+	gh__free(s->block);
 	pthread_cond_destroy(&s->news);
 	pthread_mutex_destroy(&s->lock);
 	gh__free(s);
@@ -517,18 +507,16 @@ void gh__sender_flush(gh__sender *sender)
 	pthread_mutex_unlock(&sender->lock);
 }
 
-void gh__sender_round_over(gh__sender *sender, const char *block_hash)
+void gh__sender_block(gh__sender *sender, const char *block_hash)
 {
-	char *copy = gh__strdup(block_hash);
-
 	pthread_mutex_lock(&sender->lock);
-	if (copy && sender->over_count < OVER_MAX) {
-		sender->over[sender->over_count++] = copy;
-		copy = NULL;
+	if (!sender->block || strcmp(sender->block, block_hash) != 0) {
+		gh__free(sender->block);
+		sender->block = gh__strdup(block_hash); /* no memory: as if nobody had told */
+		sender->another = true;
 		pthread_cond_signal(&sender->news);
 	}
 	pthread_mutex_unlock(&sender->lock);
-	gh__free(copy); /* what was refused then goes when it has grown too old */
 }
 
 void gh__sender_stats_get(gh__sender *sender, gh__sender_stats *out)

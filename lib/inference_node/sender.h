@@ -12,7 +12,7 @@
  * Each round joins the proofs that wait into batches; each batch is a request of its own, sent again
  * as it is until it is taken: any answer below 400, behind redirects. What fails on the way or at the
  * other side (5xx, 408, 429) is tried again after 1, 2, 4 to 30 s. Any other answer is a refusal: the
- * batch stays in the spool, untried, until its round is over. Batches wait for nobody but themselves:
+ * batch stays in the spool, untried, until its block is over. Batches wait for nobody but themselves:
  * some go at a time, and of those only a few to one URL.
  *
  * All functions are safe from any thread and none but gh__sender_stop() waits.
@@ -39,9 +39,9 @@ void gh__sender_stop(gh__sender *sender, int64_t deadline);
 /* A round now, in which also those are tried that wait for a later time. */
 void gh__sender_flush(gh__sender *sender);
 
-/* Nobody takes proofs or verdicts of this block any more: what was refused of it is forgotten, and what
- * still is under way will be when it is refused. */
-void gh__sender_round_over(gh__sender *sender, const char *block_hash);
+/* The block at hand. All others are over: what was refused of them is forgotten, and what is refused
+ * from now on is so at once. Until somebody has told, none is over. */
+void gh__sender_block(gh__sender *sender, const char *block_hash);
 
 typedef struct gh__sender_stats {
 	int64_t pending_proofs;  /* in the spool, in a batch or not, refused ones too */

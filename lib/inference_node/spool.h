@@ -86,9 +86,9 @@ gh_status gh__spool_body(gh__spool *spool, int64_t number, char **body, size_t *
 			 gh_error *error);
 /* It was taken, or nobody will ever take it. */
 gh_status gh__spool_forget(gh__spool *spool, int64_t number, gh_error *error);
-/* It was refused for good: it stays until its round is given up or dropped. */
+/* It was refused for good: it stays until its block is over, or its round dropped. */
 gh_status gh__spool_refuse(gh__spool *spool, int64_t number, gh_error *error);
-/* Forget what was refused of a round. */
+/* Forget what was refused, but of this block. */
 gh_status gh__spool_give_up(gh__spool *spool, const char *block_hash, gh_error *error);
 
 typedef struct gh__spool_counts {

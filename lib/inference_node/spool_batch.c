@@ -293,7 +293,7 @@ gh_status gh__spool_refuse(gh__spool *spool, int64_t number, gh_error *error)
 
 gh_status gh__spool_give_up(gh__spool *spool, const char *block_hash, gh_error *error)
 {
-	static const char drop[] = "DELETE FROM batch WHERE block_hash = ?1 AND refused = 1";
+	static const char drop[] = "DELETE FROM batch WHERE block_hash <> ?1 AND refused = 1";
 
 	pthread_mutex_lock(&spool->lock);
 	const int64_t proofs = spool->proofs;
@@ -303,7 +303,7 @@ gh_status gh__spool_give_up(gh__spool *spool, const char *block_hash, gh_error *
 	if (status == GH_OK && dropped > 0)
 		status = gh__spool_recount(spool, error);
 	if (status == GH_OK && dropped > 0)
-		gh__warn("spool", "the round is over, given up: refused batches=%d proofs=%lld",
+		gh__warn("spool", "their block is over, given up: refused batches=%d proofs=%lld",
 			 dropped, (long long)(proofs - spool->proofs));
 	pthread_mutex_unlock(&spool->lock);
 	return status;

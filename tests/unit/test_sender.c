@@ -174,6 +174,18 @@ static void wait_delivered(int64_t batches)
 	} while (stats.delivered_batches < batches);
 }
 
+static void wait_empty(void)
+{
+	const int64_t deadline = gh__now() + PATIENCE;
+	gh__sender_stats stats;
+
+	do {
+		ck_assert(gh__now() < deadline);
+		gh__sleep(MS);
+		gh__sender_stats_get(sender, &stats);
+	} while (stats.pending_batches || stats.pending_proofs);
+}
+
 START_TEST(speaks_as_the_protocol_says)
 {
 	static const int64_t nonces[] = { 1, 7, 11 };
@@ -258,43 +270,56 @@ START_TEST(refusals_are_kept)
 	ck_assert_int_eq(stats.pending_proofs, 20);
 	gh__sender_stop(sender, gh__now() + PATIENCE);
 	begin(MS);
-	gh__sender_round_over(sender, "other");
-	gh__sender_round_over(sender, "5A1E");
-	const int64_t deadline = gh__now() + PATIENCE;
-	do {
-		ck_assert(gh__now() < deadline);
-		gh__sleep(MS);
-		gh__sender_stats_get(sender, &stats);
-	} while (stats.pending_batches);
-	ck_assert_int_eq(stats.pending_proofs, 0);
+	gh__sender_block(sender, "5A1E");
+	gh__sender_stop(sender, gh__now() + PATIENCE);
+	begin(MS);
+	gh__sender_stats_get(sender, &stats);
+	ck_assert_int_eq(stats.pending_batches, 2);
+	gh__sender_block(sender, "other");
+	wait_empty();
 	ck_assert_uint_eq(rx.asked, 3);
 	rx_stop(&rx);
 }
 END_TEST
 
-/* Refused when its round is over already. */
+/* Refused when its block is over already: under way then, made only later, left by another process.
+ * Others than refused ones are delivered for all that. */
 START_TEST(late_refusal)
 {
-	static const int script[] = { 500, 0 };
+	static const int script[] = { 500, 0, 400, 500, 0, 404 };
 	gh__sender_stats stats;
 
 	rx_start(&rx, script, COUNT(script));
 	add_to(rx_url(&rx, ""), 0, 10);
 	begin(60 * GH__SECOND);
 	flag_wait(&rx.requests, 2);
-	gh__sender_round_over(sender, "5A1E");
-	gh__sender_flush(sender);
-	/* Orders are taken before answers are looked at. */
+	gh__sender_block(sender, "other");
 	gh__http_fail(rx.held[0], 400, "late");
 	rx.held_count = 0;
-	const int64_t deadline = gh__now() + PATIENCE;
-	do {
-		ck_assert(gh__now() < deadline);
-		gh__sleep(MS);
-		gh__sender_stats_get(sender, &stats);
-	} while (stats.pending_batches);
+	wait_empty();
+	gh__sender_stats_get(sender, &stats);
 	ck_assert_int_eq(stats.refused_batches, 1);
 	assert_has(stats.last_error, "status 400 {\"error\":\"late\"}");
+
+	add_to(rx_url(&rx, ""), 10, 10);
+	gh__sender_flush(sender);
+	wait_empty();
+	add_to(rx_url(&rx, ""), 20, 10);
+	gh__sender_flush(sender);
+	flag_wait(&rx.requests, 5);
+	rx_release(&rx);
+	wait_delivered(1);
+	gh__sender_stats_get(sender, &stats);
+	ck_assert_int_eq(stats.refused_batches, 2);
+	ck_assert_int_eq(stats.delivered_proofs, 10);
+
+	gh__sender_stop(sender, 0);
+	add_to(rx_url(&rx, ""), 30, 10);
+	begin(60 * GH__SECOND);
+	flag_wait(&rx.requests, 6);
+	gh__sender_block(sender, "other");
+	wait_empty();
+	ck_assert_uint_eq(rx.asked, 6);
 	rx_stop(&rx);
 }
 END_TEST
