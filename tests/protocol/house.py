@@ -83,8 +83,11 @@ class Program:
         with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as main_thread:
             found = main_thread.read().split()
         for task in os.listdir(f"/proc/{self.process.pid}/task"):
-            with open(f"/proc/{self.process.pid}/task/{task}/children") as children:
-                found += children.read().split()
+            try:
+                with open(f"/proc/{self.process.pid}/task/{task}/children") as children:
+                    found += children.read().split()
+            except FileNotFoundError:
+                pass  # a thread that has ended meanwhile
         return sorted({int(pid) for pid in found})
 
     def __enter__(self):
