@@ -50,8 +50,8 @@ int64_t cli_size(struct argp_state *state, const char *option, const char *text)
 
 void cli_print_json(const json_t *value); /* a line on stdout */
 
-/* The line by which a server says that it listens, so that a script that asked for port 0 learns the
- * port: an object with "running" behind what it holds already. Takes it. */
+/* The line by which a server says that it listens, so that a script that asked for port 0 learns
+ * the port: an object with "running" behind what it holds already. Takes it. */
 void cli_announce(const char *name, json_t *object);
 
 /* Allow as many open files, and so connections, as this process may have. */
@@ -73,7 +73,8 @@ typedef struct cli_reply {
 bool cli_http(const char *name, const char *method, const char *url, const char *body,
 	      cli_reply *reply);
 
-/* Complains with the text of an error's body, whatever its shape; answers CLI_USAGE for status 400. */
+/* Complains with the text of an error's body, whatever its shape; answers CLI_USAGE for status
+ * 400. */
 int cli_refused(const char *name, const cli_reply *reply);
 
 /* Each event's data line ("[DONE]" included) to fn until it answers false. A status other than 200
@@ -107,7 +108,8 @@ extern const struct argp cli_local_argp; /* input: cli_local_options */
 gh_status cli_local_open(cli_local *local, const cli_local_options *options, gh_error *error);
 void cli_local_close(cli_local *local);
 
-/* Generate one choice; text goes to out as it comes (NULL: nowhere). The last event is summed up. */
+/* Generate one choice; text goes to out as it comes (NULL: nowhere). The last event is summed
+ * up. */
 typedef struct cli_answer {
 	char *text; /* free() */
 	size_t len;

@@ -5,8 +5,8 @@
 #include <string.h>
 
 /*
- * gonkahost poc: proofs of compute in this process. Most verbs share one parser; one whose options are
- * others brings its own, and its name goes before them.
+ * gonkahost poc: proofs of compute in this process. Most verbs share one parser; one whose options
+ * are others brings its own, and its name goes before them.
  */
 typedef struct poc_verb {
 	const char *name;

@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 /*
- * gonkahost poc round: one round over all nodes of a running network node, which conducts it. Here it is
- * ordered, watched, and told.
+ * gonkahost poc round: one round over all nodes of a running network node, which conducts it. Here
+ * it is ordered, watched, and told.
  */
 enum {
 	KEY_NETWORK_NODE = 256,

@@ -5,7 +5,8 @@
 #include <string.h>
 
 /*
- * gonkahost serve: a worker. All arguments but --unix-socket and --no-model are vLLM's, and the library's to read.
+ * gonkahost serve: a worker. All arguments but --unix-socket and --no-model are vLLM's, and the
+ * library's to read.
  */
 
 static gh_worker *running;

@@ -27,9 +27,9 @@ typedef enum gh_quantization {
 } gh_quantization;
 
 /**
- * Called while a model loads, every few megabytes: part of the work done, 0 to 1. Answers 0 to go on.
- * Anything else ends the load with GH_ECANCELLED, once each rank is through with its few megabytes.
- * Called on any of the loading threads, never on two at a time.
+ * Called while a model loads, every few megabytes: part of the work done, 0 to 1. Answers 0 to go
+ * on. Anything else ends the load with GH_ECANCELLED, once each rank is through with its few
+ * megabytes. Called on any of the loading threads, never on two at a time.
  */
 typedef int gh_progress_fn(double done, const char *phase, void *userdata);
 

@@ -8,10 +8,10 @@
 /*
  * Proof of compute, version 1.
  *
- * A block hash fixes the weights of a transformer and a target. Each nonce of a public key is an input
- * of random numbers; its distance is that of the last position's logits, permuted and scaled to length
- * 1, from the target. A nonce whose distance is below r_target is a hit. Others recompute some of the
- * hits that a participant claims, and judge by how many do not hold.
+ * A block hash fixes the weights of a transformer and a target. Each nonce of a public key is an
+ * input of random numbers; its distance is that of the last position's logits, permuted and scaled
+ * to length 1, from the target. A nonce whose distance is below r_target is a hit. Others recompute
+ * some of the hits that a participant claims, and judge by how many do not hold.
  *
  * A distance is a function of block hash, parameters, public key, nonce and the kind of device; of
  * nothing else: not of threads, batches, budgets or what was computed before.
@@ -41,8 +41,8 @@ typedef struct gh_poc_params {
 } gh_poc_params;
 
 /**
- * Parameters by name: "mainnet", "testnet", "devtest", "inttest", "default-py" (what a request without
- * parameters means), "default-api".
+ * Parameters by name: "mainnet", "testnet", "devtest", "inttest", "default-py" (what a request
+ * without parameters means), "default-api".
  *
  * Owner    *out is the caller's
  * Threads  any
@@ -53,12 +53,13 @@ GH_API GH_NODISCARD gh_status gh_poc_params_named(gh_poc_params *out, const char
 						  gh_error *error);
 
 /**
- * Parameters from a JSON object with the fields of gh_poc_params; use_scaled_rope is true or false. A
- * field that is not there has the value of "default-py".
+ * Parameters from a JSON object with the fields of gh_poc_params; use_scaled_rope is true or false.
+ * A field that is not there has the value of "default-py".
  *
  * Owner    *out is the caller's
  * Threads  any
- * Errors   GH_EFORMAT no JSON; GH_EINVAL no such object: the field, what it holds and what was expected
+ * Errors   GH_EFORMAT no JSON; GH_EINVAL no such object: the field, what it holds and what was
+ *          expected
  * Since    0.1
  */
 GH_API GH_NODISCARD gh_status gh_poc_params_parse(gh_poc_params *out, const char *text, size_t len,
@@ -127,7 +128,8 @@ typedef struct gh_poc gh_poc;
  *
  * Owner    *out: caller frees (gh_poc_free)
  * Threads  any; progress is called on a thread of its own
- * Errors   those of gh_poc_inspect(); GH_ECANCELLED by progress, within 100 ms; GH_ENOTSUP this machine
+ * Errors   those of gh_poc_inspect(); GH_ECANCELLED by progress, within 100 ms; GH_ENOTSUP this
+ *          machine
  *          rounds otherwise, and its proofs would be nobody else's
  * Since    0.1
  */
@@ -159,7 +161,8 @@ GH_API void gh_poc_info_get(const gh_poc *poc, gh_poc_info *out);
  *
  * Owner    nothing; borrows for the call
  * Threads  one at a time
- * Errors   GH_ECANCELLED interrupted; GH_ENUMERIC a distance is no number; GH_EINVAL, GH_ETOOBIG the key.
+ * Errors   GH_ECANCELLED interrupted; GH_ENUMERIC a distance is no number; GH_EINVAL, GH_ETOOBIG
+ *          the key.
  *          What dist holds after an error says nothing
  * Since    0.1
  */
@@ -170,9 +173,9 @@ GH_API GH_NODISCARD gh_status gh_poc_distances(gh_poc *poc, const char *public_k
 /**
  * Measure the most that the device could do for this network: the rate of its own products with the
  * matrices of a layer, packed and at the rows of a whole batch, the median of several passes, in
- * operations a second as info's flops count them. Takes half a second, or what four passes over a layer
- * take where that is longer. Nonces a second times info's flops, over this, is how much of the device
- * the proofs use.
+ * operations a second as info's flops count them. Takes half a second, or what four passes over a
+ * layer take where that is longer. Nonces a second times info's flops, over this, is how much of
+ * the device the proofs use.
  *
  * Owner    *flops_per_second is the caller's
  * Threads  one at a time, gh_poc_distances() included
@@ -183,8 +186,8 @@ GH_API GH_NODISCARD gh_status gh_poc_ceiling(gh_poc *poc, double *flops_per_seco
 					     gh_error *error);
 
 /**
- * While interrupted is not 0, gh_poc_distances() and gh_poc_ceiling() end with GH_ECANCELLED, within
- * 100 ms.
+ * While interrupted is not 0, gh_poc_distances() and gh_poc_ceiling() end with GH_ECANCELLED,
+ * within 100 ms.
  *
  * Owner    nothing
  * Threads  any, also while one of these runs on another
@@ -214,8 +217,8 @@ typedef struct gh_poc_stats {
 GH_API void gh_poc_stats_get(const gh_poc *poc, gh_poc_stats *out);
 
 /**
- * Keep the hits: nonces whose distance is below r_target, and their distances, in their order. A distance
- * that is no number is none. Answers how many are left.
+ * Keep the hits: nonces whose distance is below r_target, and their distances, in their order. A
+ * distance that is no number is none. Answers how many are left.
  *
  * Owner    borrows for the call
  * Threads  any
@@ -237,7 +240,8 @@ typedef struct gh_poc_verdict {
  *
  * Owner    *out is the caller's; borrows for the call
  * Threads  any
- * Errors   GH_EINVAL r_target or the threshold is no number, or a claimed distance is none or not below
+ * Errors   GH_EINVAL r_target or the threshold is no number, or a claimed distance is none or not
+ *          below
  *          r_target; GH_ENUMERIC a computed distance is none
  * Since    0.1
  */
@@ -246,8 +250,8 @@ GH_API GH_NODISCARD gh_status gh_poc_judge(gh_poc_verdict *out, const double *cl
 					   double fraud_threshold, gh_error *error);
 
 /**
- * Compute the nonces that a participant claims, and judge: gh_poc_distances() and gh_poc_judge(). computed
- * ([count], or NULL) receives the distances.
+ * Compute the nonces that a participant claims, and judge: gh_poc_distances() and gh_poc_judge().
+ * computed ([count], or NULL) receives the distances.
  *
  * Owner    *out is the caller's; borrows for the call
  * Threads  one at a time
@@ -270,13 +274,14 @@ typedef struct gh_poc_check {
 } gh_poc_check;
 
 /**
- * Compute a few known nonces of "inttest" (equal to the bit), "devtest", "testnet" or "mainnet" on a
- * device: what to run before a machine is trusted with proofs. options: block_hash and params are
+ * Compute a few known nonces of "inttest" (equal to the bit), "devtest", "testnet" or "mainnet" on
+ * a device: what to run before a machine is trusted with proofs. options: block_hash and params are
  * not read; NULL = defaults.
  *
  * Owner    *out is the caller's
  * Threads  any
- * Errors   GH_ENOENT nothing is known of such a set; those of gh_poc_create() and gh_poc_distances()
+ * Errors   GH_ENOENT nothing is known of such a set; those of gh_poc_create() and
+ *          gh_poc_distances()
  * Since    0.1
  */
 GH_API GH_NODISCARD gh_status gh_poc_verify(gh_poc_check *out, const char *set,
@@ -284,8 +289,8 @@ GH_API GH_NODISCARD gh_status gh_poc_verify(gh_poc_check *out, const char *set,
 
 /**
  * The index-th nonce that a group of devices of a node tries: node + group node_count + index
- * group_count node_count. Nodes whose numbers differ modulo node_count, and the groups in them, share
- * the numbers without overlap, whether nodes are counted from 0 or from 1.
+ * group_count node_count. Nodes whose numbers differ modulo node_count, and the groups in them,
+ * share the numbers without overlap, whether nodes are counted from 0 or from 1.
  *
  * Owner    *out is the caller's
  * Threads  any

@@ -44,8 +44,8 @@ void gh__rfc3339(char out[GH__RFC3339_SIZE], int64_t wall)
 	time_t t = (time_t)seconds;
 	struct tm tm = { 0 };
 	gmtime_r(&t, &tm);
-	/* 64 bits of nanoseconds end in the year 2262, so the remainders change nothing; they let the
-	 * compiler see that the text fits. */
+	/* 64 bits of nanoseconds end in the year 2262, so the remainders change nothing; they let
+	 * the compiler see that the text fits. */
 	snprintf(out, GH__RFC3339_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u.%09uZ",
 		 (unsigned)(tm.tm_year + 1900) % 10000, (unsigned)(tm.tm_mon + 1) % 100,
 		 (unsigned)tm.tm_mday % 100, (unsigned)tm.tm_hour % 100, (unsigned)tm.tm_min % 100,

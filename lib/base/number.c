@@ -108,8 +108,8 @@ static uint64_t leading_digits(double value, int count, int *exponent)
 static uint64_t shortest_digits(double value, int *exponent)
 {
 	int fraction_exponent;
-	/* Below a power of two the doubles lie closer than above it, so there the nearest decimal may
-	 * miss where its upper neighbour of the same length reads back. */
+	/* Below a power of two the doubles lie closer than above it, so there the nearest decimal
+	 * may miss where its upper neighbour of the same length reads back. */
 	bool power_of_two = frexp(value, &fraction_exponent) == 0.5;
 
 	/* 15 digits survive in every normal double; subnormals hold fewer. */

@@ -6,8 +6,8 @@
 #include <gonkahost/base.h>
 
 /*
- * Public keys of accounts (secp256k1, compressed) and the addresses that they have on the chain. Any
- * thread.
+ * Public keys of accounts (secp256k1, compressed) and the addresses that they have on the chain.
+ * Any thread.
  */
 #define GH__ACCOUNT_KEY_SIZE 33
 #define GH__ADDRESS_SIZE     48 /* "gonka1", 38 characters, a NUL */

@@ -6,8 +6,8 @@
 /*
  * Conversions of whole arrays on the host: what the loading of weights needs.
  *
- * Exact or exactly rounded, element by element (see narrow.h), so how they are computed never shows.
- * dtypes: f32, f16, bf16, e4m3. Arrays do not overlap.
+ * Exact or exactly rounded, element by element (see narrow.h), so how they are computed never
+ * shows. dtypes: f32, f16, bf16, e4m3. Arrays do not overlap.
  */
 
 /* dst[i] = round(src[i]); between two narrow dtypes through f32. */

@@ -183,8 +183,8 @@ static CURLcode set_method(gh__call *call, const gh__http_call_options *options,
 		if (code == CURLE_OK)
 			code = curl_easy_setopt(easy, CURLOPT_POST, 1L);
 	}
-	/* curl knows a POST by itself, and would keep a method of ours also where a redirect asks for
-	 * GET. */
+	/* curl knows a POST by itself, and would keep a method of ours also where a redirect asks
+	 * for GET. */
 	if (code == CURLE_OK && strcmp(method, "POST") != 0)
 		code = curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method);
 	return code;

@@ -10,8 +10,8 @@
  *
  * Callbacks run on the loop and must not block. on_done is called exactly once for each call that
  * gh__http_call_start() accepted, as the last one, also after a cancel. Redirects are followed only
- * where asked for, proxies of the environment not used, only http and https spoken, bodies passed as they come
- * (chunks joined, compression left alone). The only headers added are Host and Accept.
+ * where asked for, proxies of the environment not used, only http and https spoken, bodies passed
+ * as they come (chunks joined, compression left alone). The only headers added are Host and Accept.
  *
  * A gh__http_call is a ticket, not memory: cancelling or resuming a call that is over does nothing.
  */
@@ -37,15 +37,16 @@ typedef struct gh__http_call_options {
 	int64_t idle_timeout; /* between bytes either way, once connected, not while paused; 0 = none */
 	int64_t total_timeout; /* 0 = none */
 	size_t answer_max;     /* collected bytes; more fails with GH_ETOOBIG; 0 = 16 MiB */
-	/* Followed at most; method and body are kept, but a 303 is followed with GET. More: GH_ENET.
-	 * on_header hears of the first answer only. */
+	/* Followed at most; method and body are kept, but a 303 is followed with GET. More:
+	 * GH_ENET. on_header hears of the first answer only. */
 	int redirects_max;
 
-	/* All optional. on_header: status line first (name NULL, value NULL), then each header, then
-	 * name "" once at the end of the headers; interim answers (1xx) and trailers are left out.
-	 * on_data may answer false to pause: the same bytes come again after gh__http_call_resume()
-	 * (which may have been called meanwhile). on_done: GH_OK whenever the exchange completed,
-	 * whatever the HTTP status; GH_ENET, GH_ETIMEOUT, GH_ECANCELLED, GH_ETOOBIG, GH_EINVAL (URL). */
+	/* All optional. on_header: status line first (name NULL, value NULL), then each header,
+	 * then name "" once at the end of the headers; interim answers (1xx) and trailers are left
+	 * out. on_data may answer false to pause: the same bytes come again after
+	 * gh__http_call_resume() (which may have been called meanwhile). on_done: GH_OK whenever
+	 * the exchange completed, whatever the HTTP status; GH_ENET, GH_ETIMEOUT, GH_ECANCELLED,
+	 * GH_ETOOBIG, GH_EINVAL (URL). */
 	void (*on_header)(int status, const char *name, const char *value, void *userdata);
 	bool (*on_data)(const void *data, size_t len, void *userdata);
 	void (*on_done)(const gh__http_answer *answer, gh_status status, const gh_error *error,

@@ -15,14 +15,15 @@
  * Only the loop's thread talks to libmicrohttpd, which runs without a thread of its own. A
  * connection sleeps (MHD_suspend_connection) while its request has nothing to send. Who has
  * something for it sets that under the request's lock, sees there that the connection sleeps, and
- * puts the request on the server's list of ready ones, which the loop wakes. Since "nothing to send,
- * so sleep" is decided under the same lock, no wake-up is lost.
+ * puts the request on the server's list of ready ones, which the loop wakes. Since "nothing to
+ * send, so sleep" is decided under the same lock, no wake-up is lost.
  *
- * Locks, outermost first: request->notify, request->lock, server->lock. libmicrohttpd's own are taken
- * inside them and never held when a caller's function runs, but for those of one response.
+ * Locks, outermost first: request->notify, request->lock, server->lock. libmicrohttpd's own are
+ * taken inside them and never held when a caller's function runs, but for those of one response.
  *
- * A request is counted by its connection (until libmicrohttpd is through with it), by its owner (from
- * the handler's call until it is finished) and by the list of ready ones. It counts the server.
+ * A request is counted by its connection (until libmicrohttpd is through with it), by its owner
+ * (from the handler's call until it is finished) and by the list of ready ones. It counts the
+ * server.
  */
 
 typedef struct gh__http_pair {

@@ -18,8 +18,8 @@ enum {
 };
 
 /*
- * Two threads come here: the client's loop with pieces of the answer, and the server's loop when the
- * reader went away or has caught up. The lock guards call and gone.
+ * Two threads come here: the client's loop with pieces of the answer, and the server's loop when
+ * the reader went away or has caught up. The lock guards call and gone.
  */
 typedef struct relay {
 	gh__http_request *request;
@@ -156,7 +156,8 @@ static void on_header(int status, const char *name, const char *value, void *use
 }
 
 /* A stream of events goes on event by event, so that one that breaks off ends between two of them.
- * Answers how much of the buffer is whole events; all of it when one is larger than any should be. */
+ * Answers how much of the buffer is whole events; all of it when one is larger than any should
+ * be. */
 static size_t whole_events(const gh__buf *buf, size_t from)
 {
 	const char *data = buf->data;

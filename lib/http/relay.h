@@ -5,12 +5,13 @@
 #include "http/server.h"
 
 /*
- * Pass a request on to another server and its answer back: byte for byte, as it comes, at the pace of
- * the slower side. When the client goes away the call is cancelled. A stream of events goes on event by
- * event; when the other server breaks off, an error event is the last thing that the client sees.
+ * Pass a request on to another server and its answer back: byte for byte, as it comes, at the pace
+ * of the slower side. When the client goes away the call is cancelled. A stream of events goes on
+ * event by event; when the other server breaks off, an error event is the last thing that the
+ * client sees.
  *
- * What cannot be passed on counts as no answer: a status below 200 or above 599, more headers than a
- * connection has memory for, an endless refusal.
+ * What cannot be passed on counts as no answer: a status below 200 or above 599, more headers than
+ * a connection has memory for, an endless refusal.
  *
  * Headers of connections (Host, Connection, Content-Length, Transfer-Encoding, ...) stay where they
  * are; all others go both ways.

@@ -266,7 +266,8 @@ static enum MHD_Result begin(gh__http_request *request, const char *method, cons
 	}
 	if (counted > 1 || (coding && strcasecmp(coding, "chunked") != 0))
 		return refuse(request, 400, "Bad Request");
-	/* libmicrohttpd has checked that it is a number; one beyond 63 bits is too large as well. */
+	/* libmicrohttpd has checked that it is a number; one beyond 63 bits is too large as
+	 * well. */
 	if (length && (!gh__parse_int64(length, &bytes) ||
 		       (uint64_t)bytes > request->server->options.body_max))
 		return refuse(request, 413, "Request Entity Too Large");
@@ -435,8 +436,8 @@ static void run(void *opaque)
 			handle(server, events[i].data.ptr);
 		resume_ready(server);
 		more = follow(server);
-		/* At its limit of connections libmicrohttpd stops watching for new ones; that it may
-		 * again, it sees only when it is run once more. */
+		/* At its limit of connections libmicrohttpd stops watching for new ones; that it
+		 * may again, it sees only when it is run once more. */
 		server->called = false;
 		do {
 			server->has_room = false;

@@ -32,10 +32,11 @@ typedef json_t *gh__http_error_fn(int status, const char *message, void *userdat
 
 /*
  * Path: "/admin/v1/nodes/:id/enable": ":id" stands for one segment that is not empty. A '*' at the
- * end takes the rest, also none of it ("/v1*" takes "/v1", "/v1foo" and "/v1/x"); it is the parameter
- * "*". Paths are cut at '/' first and percent-decoded then, once: "a%2Fb" as ":id" is "a/b". What is no
- * valid escape, and %00, stays as it is. The first route that fits path and method is taken; if only
- * methods differ the answer is 405 with Allow. HEAD and OPTIONS are methods like any other.
+ * end takes the rest, also none of it ("/v1*" takes "/v1", "/v1foo" and "/v1/x"); it is the
+ * parameter "*". Paths are cut at '/' first and percent-decoded then, once: "a%2Fb" as ":id" is
+ * "a/b". What is no valid escape, and %00, stays as it is. The first route that fits path and
+ * method is taken; if only methods differ the answer is 405 with Allow. HEAD and OPTIONS are
+ * methods like any other.
  */
 typedef struct gh__http_route {
 	const char *method; /* "GET"; NULL = any method */
@@ -63,8 +64,8 @@ typedef struct gh__http_server_options {
 	bool pretty;                   /* a query parameter "pretty" indents JSON bodies */
 	const char *json_type;         /* NULL = "application/json" */
 
-	/* CORS: NULL-terminated lists; "*" is any. No origins: no CORS headers, OPTIONS is routed. No
-	 * methods or headers: any. */
+	/* CORS: NULL-terminated lists; "*" is any. No origins: no CORS headers, OPTIONS is routed.
+	 * No methods or headers: any. */
 	const char *const *cors_origins;
 	const char *const *cors_methods;
 	const char *const *cors_headers;
@@ -78,8 +79,8 @@ int gh__http_server_port(const gh__http_server *server);
 
 /* Refuse new connections (and, with 503, new requests), wait until running ones are answered to the
  * last byte or until the deadline (base's gh__now()), then cut what is left (their gone functions
- * are called) and free the server. Not from its loop. Afterwards no handler or other function of the
- * caller is called any more. */
+ * are called) and free the server. Not from its loop. Afterwards no handler or other function of
+ * the caller is called any more. */
 void gh__http_server_stop(gh__http_server *server, int64_t deadline);
 
 /* Requests whose handler was called and which are not finished. */

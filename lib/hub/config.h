@@ -48,8 +48,9 @@ typedef struct gh__hf_config {
 	json_t *quantization;  /* quantization_config, or NULL */
 } gh__hf_config;
 
-/* Field by field with ranges: every size is bounded (hidden 1 to 65536, layers 1 to 1024, vocab 2 to
- * 2^24, positions 1 to 2^24, heads 1 to 1024, head_dim 1 to 1024, theta > 0 finite, eps > 0 ...). */
+/* Field by field with ranges: every size is bounded (hidden 1 to 65536, layers 1 to 1024, vocab 2
+ * to 2^24, positions 1 to 2^24, heads 1 to 1024, head_dim 1 to 1024, theta > 0 finite, eps > 0
+ * ...). */
 gh_status gh__hf_config_read(gh__hf_config *out, const char *folder, gh_error *error);
 /* The same from the tree of a config.json, borrowed for the call. */
 gh_status gh__hf_config_parse(gh__hf_config *out, const json_t *tree, gh_error *error);

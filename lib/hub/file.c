@@ -39,7 +39,8 @@ gh_status gh__hub_open(int *fd, uint64_t *size, const char *folder, const char *
 	if (opened < 0) {
 		int number = errno;
 
-		/* Not GH_ENOENT: the file belongs to the model, so it must not count as left out. */
+		/* Not GH_ENOENT: the file belongs to the model, so it must not count as left
+		 * out. */
 		if (number == ENOENT && lstat(path, &info) == 0)
 			return gh__fail(error, GH_EIO,
 					"%.80s in %s: a link to a missing file, as an interrupted "

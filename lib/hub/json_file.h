@@ -8,7 +8,8 @@
 /* folder/name as an object; a new reference. GH_ENOENT: no such file. */
 gh_status gh__hub_read_json(json_t **out, const char *folder, const char *name, gh_error *error);
 
-/* One token id or a list of at most GH__EOS_MAX; absent: none. Wrong ones are the reader's error. */
+/* One token id or a list of at most GH__EOS_MAX; absent: none. Wrong ones are the reader's
+ * error. */
 void gh__hub_read_ids(gh__json_reader *r, const char *key, int64_t *out, int *count);
 
 /* Ids are below this, and so is every vocabulary's size or equal to it. */

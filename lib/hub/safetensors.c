@@ -166,7 +166,8 @@ static gh_status read_metadata(header *h)
 	return GH_OK;
 }
 
-/* A new tensor at the end of the list, named by the latest key; NULL and *status after a failure. */
+/* A new tensor at the end of the list, named by the latest key; NULL and *status after a
+ * failure. */
 static gh_tensor_info *add_tensor(header *h, gh_status *status)
 {
 	gh__safetensors *file = h->file;

@@ -9,8 +9,8 @@
 #include "base/buf.h"
 
 /*
- * A batch of proofs that another participant claims, on its way to a verdict: computed anew in pieces,
- * by whichever worker is free. Nothing here is locked.
+ * A batch of proofs that another participant claims, on its way to a verdict: computed anew in
+ * pieces, by whichever worker is free. Nothing here is locked.
  */
 typedef struct gh__claim {
 	struct gh__claim *next;
@@ -25,8 +25,8 @@ typedef struct gh__claim {
 	unsigned under_way, failures;
 } gh__claim;
 
-/* Of a body whose fields have been checked. GH_EINVAL names what is wrong: lists of unequal length, a
- * nonce below 0, a distance that is no hit. */
+/* Of a body whose fields have been checked. GH_EINVAL names what is wrong: lists of unequal length,
+ * a nonce below 0, a distance that is no hit. */
 gh_status gh__claim_create(gh__claim **out, const json_t *body, double r_target, gh_error *error);
 void gh__claim_free(gh__claim *claim);
 

@@ -14,8 +14,8 @@
 #include "inference_node/supervisor.h"
 
 /*
- * An inference node: the management server, the inference server, the supervisor they share, and the
- * proof service with what it has to deliver.
+ * An inference node: the management server, the inference server, the supervisor they share, and
+ * the proof service with what it has to deliver.
  */
 struct gh_inference_node {
 	gh__http_client *looks;   /* at workers */

@@ -34,7 +34,8 @@ static void take_round(gh__pow *p, gh__pow_held *h, gh__pow_phase phase)
 
 /* ---- claims; lock held ---- */
 
-/* Those that nothing is under way for; with `all`, the others are lost when their pieces come back. */
+/* Those that nothing is under way for; with `all`, the others are lost when their pieces come
+ * back. */
 static void drop_claims(gh__pow *p, bool all)
 {
 	gh__claim **at = &p->claims;

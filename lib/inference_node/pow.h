@@ -12,12 +12,12 @@
 #include "inference_node/supervisor.h"
 
 /*
- * The proof service of an inference node: what round it is, which phase, and what the workers are asked
- * for it. Workers compute; what they find goes to the spool and from there, by the sender, to the
- * network node.
+ * The proof service of an inference node: what round it is, which phase, and what the workers are
+ * asked for it. Workers compute; what they find goes to the spool and from there, by the sender, to
+ * the network node.
  *
- * One thread drives the workers: it starts calls, reads what has come, and writes to the spool. Orders
- * only change what is wanted, under a lock that is never held across I/O.
+ * One thread drives the workers: it starts calls, reads what has come, and writes to the spool.
+ * Orders only change what is wanted, under a lock that is never held across I/O.
  */
 typedef struct gh__pow gh__pow;
 
@@ -32,7 +32,8 @@ typedef struct gh__pow_options {
 } gh__pow_options;
 
 gh_status gh__pow_create(gh__pow **out, const gh__pow_options *options, gh_error *error);
-/* Nothing is asked of workers any more. Client and supervisor must be freed before gh__pow_free(). */
+/* Nothing is asked of workers any more. Client and supervisor must be freed before
+ * gh__pow_free(). */
 void gh__pow_close(gh__pow *pow);
 void gh__pow_free(gh__pow *pow);
 
@@ -48,8 +49,8 @@ typedef struct gh__pow_round {
 typedef void gh__pow_done_fn(const char *message, void *userdata);
 
 /*
- * Start the service, or go on with another round or phase. A network that is built stays while block
- * hash and parameters do, and generation goes on behind the nonces that were tried. Copies.
+ * Start the service, or go on with another round or phase. A network that is built stays while
+ * block hash and parameters do, and generation goes on behind the nonces that were tried. Copies.
  */
 gh_status gh__pow_start(gh__pow *pow, const gh__pow_round *round, gh__pow_phase phase,
 			gh__pow_done_fn *done, void *userdata, gh_error *error);

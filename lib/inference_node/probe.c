@@ -11,11 +11,12 @@
 #include "json/json.h"
 
 /*
- * Whether callbacks would arrive, asked from here: the network node cannot see by itself whether the
- * address that it gives to its inference nodes leads back to it. Redirects are followed as callbacks
- * follow them.
+ * Whether callbacks would arrive, asked from here: the network node cannot see by itself whether
+ * the address that it gives to its inference nodes leads back to it. Redirects are followed as
+ * callbacks follow them.
  *
- * The exchanges have a client of their own, so that a name server that is slow holds up nothing else.
+ * The exchanges have a client of their own, so that a name server that is slow holds up nothing
+ * else.
  */
 enum { UNDER_WAY_MAX = 16, URL_MAX = 8 << 10, ANSWER_MAX = 4 << 10, REDIRECTS_MAX = 10 };
 

@@ -44,9 +44,9 @@ static char **child_environment(const char *const *with)
 	return out;
 }
 
-/* Between fork and exec: nothing here takes a lock or allocates. All signals are blocked, as they are
- * in every thread of ours; they are let through once no handler of the program that we came from is
- * left to run in its copy. */
+/* Between fork and exec: nothing here takes a lock or allocates. All signals are blocked, as they
+ * are in every thread of ours; they are let through once no handler of the program that we came
+ * from is left to run in its copy. */
 static void become(const char *const *argv, char **environment, int output, pid_t parent)
 {
 	sigset_t none;

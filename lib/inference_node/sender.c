@@ -301,8 +301,8 @@ static bool crowded(const gh__sender *s, const char *url)
 	return there >= PER_URL_MAX;
 }
 
-/* Start what is due, the oldest first, as long as there is room; the end of another makes more, and is
- * news. Answers when the next of those that are not due will be. */
+/* Start what is due, the oldest first, as long as there is room; the end of another makes more, and
+ * is news. Answers when the next of those that are not due will be. */
 static int64_t begin_due(gh__sender *s)
 {
 	const int64_t now = gh__now();

@@ -153,8 +153,8 @@ gh_status gh__spool_recount(gh__spool *spool, gh_error *error)
 
 /* ---- what is too old ---- */
 
-/* In a transaction. Rounds below this height, or without news for too long, or too many; but not the
- * one that is at hand. */
+/* In a transaction. Rounds below this height, or without news for too long, or too many; but not
+ * the one that is at hand. */
 static gh_status expire(gh__spool *spool, int64_t height_min, int64_t at_hand, gh_error *error)
 {
 	static const char batches[] = "DELETE FROM batch WHERE block_height < ?1 OR made < ?2";

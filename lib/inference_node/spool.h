@@ -7,8 +7,9 @@
 #include <gonkahost/base.h>
 
 /*
- * What the network node is still to be told, on the disk until it has taken it: proofs, and verdicts
- * on the proofs of others. What an adding function has taken survives the end of the process.
+ * What the network node is still to be told, on the disk until it has taken it: proofs, and
+ * verdicts on the proofs of others. What an adding function has taken survives the end of the
+ * process.
  *
  * Proofs wait one by one until they are joined into a batch. A batch has a number, and a body that
  * never changes again: it is sent as it is until it is forgotten. A nonce goes into one batch only,
@@ -20,8 +21,8 @@
  */
 typedef struct gh__spool gh__spool;
 
-/* Zero means default. A round is dropped, whatever of it was not sent included, when one begins that
- * is more than `heights` blocks higher, or when nothing came to it for `age` nanoseconds. */
+/* Zero means default. A round is dropped, whatever of it was not sent included, when one begins
+ * that is more than `heights` blocks higher, or when nothing came to it for `age` nanoseconds. */
 typedef struct gh__spool_options {
 	const char *path;
 	int64_t heights; /* 0 = 20000 */
@@ -39,9 +40,9 @@ typedef struct gh__proof_round {
 } gh__proof_round;
 
 /*
- * Take proofs that hit. Those whose nonce is known of this block and key are left out; *added (may be
- * NULL) counts the others. All or none. GH_EINVAL: a nonce is negative or a distance is no number.
- * GH_ETOOBIG: too much waits already.
+ * Take proofs that hit. Those whose nonce is known of this block and key are left out; *added (may
+ * be NULL) counts the others. All or none. GH_EINVAL: a nonce is negative or a distance is no
+ * number. GH_ETOOBIG: too much waits already.
  */
 gh_status gh__spool_add(gh__spool *spool, const gh__proof_round *round, const int64_t *nonces,
 			const double *dist, size_t count, size_t *added, gh_error *error);
@@ -65,9 +66,10 @@ gh_status gh__spool_advance(gh__spool *spool, const gh__proof_round *round, int6
 #define GH__SPOOL_BATCH_MAX 16384
 
 /*
- * Join the proofs that wait, those of equal url, block, key, height and node into one batch (or more,
- * if they are too many for one). A round of which `open` batches are there already, refused ones not
- * counted, gets no more: while nobody takes them, what is new is better kept for one larger batch.
+ * Join the proofs that wait, those of equal url, block, key, height and node into one batch (or
+ * more, if they are too many for one). A round of which `open` batches are there already, refused
+ * ones not counted, gets no more: while nobody takes them, what is new is better kept for one
+ * larger batch.
  */
 gh_status gh__spool_join(gh__spool *spool, int64_t open, gh_error *error);
 

@@ -23,8 +23,8 @@ json_t *gh__json_parse(const char *text, size_t len, bool unique, gh_error *erro
 /* A file through open/read, at most max bytes. */
 json_t *gh__json_read_file(const char *path, size_t max, gh_error *error);
 
-/* Text of a tree: UTF-8 not escaped, keys in order of insertion, reals in the fewest digits that read
- * back. Too deep a tree (256 levels, which also stops a loop) or no memory: out fails. */
+/* Text of a tree: UTF-8 not escaped, keys in order of insertion, reals in the fewest digits that
+ * read back. Too deep a tree (256 levels, which also stops a loop) or no memory: out fails. */
 #define GH__JSON_PRETTY      1u /* indented by two spaces */
 #define GH__JSON_ESCAPE_HTML 2u /* <, >, &, U+2028 and U+2029 as \uXXXX */
 void gh__json_write(gh__buf *out, const json_t *value, unsigned flags);
@@ -47,9 +47,9 @@ typedef struct gh__json_reader {
 	gh_status status;
 } gh__json_reader;
 
-/* Both record an error when value is not an object. name: what the text is ("node-config.json"), put
- * before paths; NULL or "" for nothing. A child is the member key of above, or, with an index from 0,
- * an item of the array that is that member; a failed child fails what is above it. */
+/* Both record an error when value is not an object. name: what the text is ("node-config.json"),
+ * put before paths; NULL or "" for nothing. A child is the member key of above, or, with an index
+ * from 0, an item of the array that is that member; a failed child fails what is above it. */
 void gh__json_root(gh__json_reader *out, const json_t *value, const char *name, gh_error *error);
 void gh__json_child(gh__json_reader *out, gh__json_reader *above, const char *key, int index,
 		    const json_t *value);

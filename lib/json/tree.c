@@ -12,7 +12,8 @@
 
 #define WRITE_DEPTH 256
 
-/* What is open while a tree is built. Owned by what is one level up, the outermost by the caller. */
+/* What is open while a tree is built. Owned by what is one level up, the outermost by the
+ * caller. */
 typedef struct level {
 	json_t *container;
 	char *key; /* of the member whose value comes next; owned, NULL in an array */

@@ -27,9 +27,9 @@ struct gh_model {
 };
 
 /*
- * A model that stands in no folder: of one rank, described by its maker, its weights from a source of
- * its own. make is called once; load has no reader, kernels, comm or progress. desc->arch: borrowed
- * until gh_model_free().
+ * A model that stands in no folder: of one rank, described by its maker, its weights from a source
+ * of its own. make is called once; load has no reader, kernels, comm or progress. desc->arch:
+ * borrowed until gh_model_free().
  */
 typedef gh_status gh__make_weights_fn(gh__weights *out, const gh__load *load, void *userdata,
 				      gh_error *error);

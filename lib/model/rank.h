@@ -72,7 +72,8 @@ typedef struct gh__job {
 
 gh_status gh__forward(gh__rank *rank, const gh__job *job, gh_error *error);
 
-/* Rank `index` behind a runner of gh__model_runner(); between steps its buffers may be looked at. */
+/* Rank `index` behind a runner of gh__model_runner(); between steps its buffers may be looked
+ * at. */
 const gh__rank *gh__runner_rank(const gh__runner *runner, int index);
 
 #endif

@@ -117,7 +117,8 @@ static gh_status run_job(runner *r, const gh__job *job, gh_error *error)
 		pthread_mutex_unlock(&r->mutex);
 	}
 	status = verdict(r, error);
-	/* A rank alone that was interrupted holds nothing that the next step does not write anew. */
+	/* A rank alone that was interrupted holds nothing that the next step does not write
+	 * anew. */
 	r->lost = status != GH_OK && (r->ranks > 1 || status != GH_ECANCELLED);
 	return status;
 }

@@ -58,9 +58,9 @@ typedef struct gh__runner_options {
 gh_status gh__runner_logits(gh__runner *runner, const gh__step *step, const void *input,
 			    void *logits, gh_error *error);
 
-/* From any thread: the step that is under way ends with GH_ECANCELLED within milliseconds, and so does
- * every other until it is taken back. For gh__model_runner()'s only. A runner of several ranks is lost
- * by that. */
+/* From any thread: the step that is under way ends with GH_ECANCELLED within milliseconds, and so
+ * does every other until it is taken back. For gh__model_runner()'s only. A runner of several ranks
+ * is lost by that. */
 void gh__runner_interrupt(gh__runner *runner, bool interrupted);
 
 /* Bytes that activations and workspace of a runner take on the rank that needs most. */

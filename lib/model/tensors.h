@@ -40,7 +40,8 @@ typedef struct gh__tensor {
 /* false: a model of this description has no such tensor. layer is heeded where it applies. */
 bool gh__tensor_describe(gh__tensor *out, const gh__model_desc *desc, gh__slot slot, int32_t layer);
 
-/* All of them, there and of the right shape and type, and nothing else. Errors name tensor, file. */
+/* All of them, there and of the right shape and type, and nothing else. Errors name tensor,
+ * file. */
 gh_status gh__tensors_check(const gh__model_desc *desc, const gh_checkpoint *checkpoint,
 			    gh_error *error);
 

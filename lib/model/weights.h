@@ -45,8 +45,8 @@ typedef struct gh__weights {
 
 void gh__weights_free(gh__weights *weights);
 
-/* How far the loading of all ranks is. Whichever rank has news calls fn, so that it is asked as long
- * as any of them loads. */
+/* How far the loading of all ranks is. Whichever rank has news calls fn, so that it is asked as
+ * long as any of them loads. */
 typedef struct gh__load_progress {
 	gh_progress_fn *fn; /* NULL: nobody asks */
 	void *userdata;

@@ -14,8 +14,8 @@ extern const size_t gh__admin_route_count;
 
 struct gh_network_node;
 
-/* A body that is read as JSON; an empty one counts as an empty object. Else its type must be said. A new
- * reference; NULL: answered. */
+/* A body that is read as JSON; an empty one counts as an empty object. Else its type must be said.
+ * A new reference; NULL: answered. */
 json_t *gh__admin_body(gh__http_request *request);
 
 /* ---- poc_admin.c: rounds of proofs of compute ---- */

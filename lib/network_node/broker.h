@@ -14,19 +14,20 @@
  *
  * One thread looks at the nodes (in parallel: it only starts calls and reads their results) and
  * gives orders. Everybody else reads and takes leases under the broker's lock, which is never held
- * across I/O. An entry belongs to one registration: what was leased or asked of a node that has been
- * removed since does not touch its successor of the same id.
+ * across I/O. An entry belongs to one registration: what was leased or asked of a node that has
+ * been removed since does not touch its successor of the same id.
  */
 typedef struct gh__broker gh__broker;
 typedef struct gh__lease gh__lease;
 
 gh_status gh__broker_create(gh__broker **out, gh__http_client *client, gh_error *error);
-/* Stop driving: no call is started any more. Then, once the client is freed (so that no call is under
- * way) and all leases are, the rest. */
+/* Stop driving: no call is started any more. Then, once the client is freed (so that no call is
+ * under way) and all leases are, the rest. */
 void gh__broker_stop(gh__broker *broker);
 void gh__broker_free(gh__broker *broker);
 
-/* The node is there, or has changed: number, switch and lock count of a known id are kept. Copies. */
+/* The node is there, or has changed: number, switch and lock count of a known id are kept.
+ * Copies. */
 gh_status gh__broker_put(gh__broker *broker, const gh_node *node, gh_error *error);
 void gh__broker_remove(gh__broker *broker, const char *id);
 void gh__broker_enable(gh__broker *broker, const char *id, bool enabled, uint64_t epoch);
@@ -55,9 +56,9 @@ void gh__lease_free(gh__lease *lease);                /* returns it first when i
 /*
  * ---- proofs of compute: phase commands, and what came of them ----
  *
- * A command says what nodes are to do from now on; the broker sees to it, again and again where a node
- * falls out. Who takes part is settled by the first: nodes that are enabled and have a share of the
- * round's nonces (a number below its node_count). The others go on serving.
+ * A command says what nodes are to do from now on; the broker sees to it, again and again where a
+ * node falls out. Who takes part is settled by the first: nodes that are enabled and have a share
+ * of the round's nonces (a number below its node_count). The others go on serving.
  */
 void gh__broker_generate(gh__broker *broker, gh__round *round); /* keeps a reference */
 void gh__broker_validate(gh__broker *broker);

@@ -9,8 +9,8 @@
 #include "json/json.h"
 
 /*
- * How one node is driven: look (state, then health and the loaded model, or what it proves), judge, give
- * an order.
+ * How one node is driven: look (state, then health and the loaded model, or what it proves), judge,
+ * give an order.
  *
  * A look never waits for an order, so that the admin API shows a node that loads for minutes as it
  * is; an order never waits for a look that hangs.

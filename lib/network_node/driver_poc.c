@@ -6,8 +6,8 @@
 #include "json/json.h"
 
 /*
- * Proofs of compute, as a node tells of them in /pow/status: fields that every node has, and some more
- * that only ours have.
+ * Proofs of compute, as a node tells of them in /pow/status: fields that every node has, and some
+ * more that only ours have.
  */
 const char *gh__poc_phase_name(gh__poc_phase phase)
 {

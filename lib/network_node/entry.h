@@ -112,8 +112,9 @@ typedef struct gh__entry {
 /* What is known, and what is under way, is of another place or aim: forget it. */
 void gh__entry_turn(gh__entry *entry);
 
-/* The broker's thread. Read results, look, judge, give orders. Answers when to come again. Calls that it wants are left
- * in look and order, neither under way nor done: the broker starts them unlocked. */
+/* The broker's thread. Read results, look, judge, give orders. Answers when to come again. Calls
+ * that it wants are left in look and order, neither under way nor done: the broker starts them
+ * unlocked. */
 int64_t gh__driver_step(gh__entry *entry, int64_t now);
 
 const char *gh__driver_path(const gh__ask *ask); /* of its call; static */

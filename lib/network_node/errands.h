@@ -24,8 +24,8 @@ typedef struct gh__errands gh__errands;
 gh_status gh__errands_create(gh__errands **out, gh__http_client *client, size_t count,
 			     gh_error *error);
 gh__errand *gh__errands_at(gh__errands *errands, size_t index);
-/* Start all, and wait until they are over. going is asked now and then; where it answers false the rest
- * is cancelled, and this answers GH_ECANCELLED. */
+/* Start all, and wait until they are over. going is asked now and then; where it answers false the
+ * rest is cancelled, and this answers GH_ECANCELLED. */
 typedef bool gh__going_fn(void *userdata);
 gh_status gh__errands_run(gh__errands *errands, gh__going_fn *going, void *userdata);
 

@@ -19,8 +19,8 @@ typedef struct gh__handing {
 	void *userdata;
 } gh__handing;
 
-/* To every judge that has not taken his yet, once. *again: some may take it later. GH_ECANCELLED: by
- * going. */
+/* To every judge that has not taken his yet, once. *again: some may take it later. GH_ECANCELLED:
+ * by going. */
 gh_status gh__handing_once(const gh__handing *handing, bool *again, gh_error *error);
 
 #endif

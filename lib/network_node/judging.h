@@ -6,16 +6,16 @@
 #include "network_node/tally.h"
 
 /*
- * Nodes judge each other: what each has claimed, which of it others are asked to compute, and what they
- * answer.
+ * Nodes judge each other: what each has claimed, which of it others are asked to compute, and what
+ * they answer.
  */
 
 /* What the nodes of a tally have reported; hits that are none are a fault. */
 gh_status gh__judging_read_claims(gh__tally *tally, const gh__round *round, gh__proof_store *proofs,
 				  gh_error *error);
 
-/* Judges for every node that claims something, each with a sample of its own: others in turn, or the node itself
- * where there are none. able[i]: node i can judge. */
+/* Judges for every node that claims something, each with a sample of its own: others in turn, or
+ * the node itself where there are none. able[i]: node i can judge. */
 gh_status gh__judging_assign(gh__tally *tally, const gh__round *round, const bool *able,
 			     gh_error *error);
 

@@ -223,7 +223,8 @@ static bool probe(gh__orchestrator *o)
 
 /* ---- generating ---- */
 
-/* Those who miss us are asked now and then; one that comes late shares as if it had been in time. */
+/* Those who miss us are asked now and then; one that comes late shares as if it had been in
+ * time. */
 static bool ask_again(gh__orchestrator *o, int64_t *asked)
 {
 	size_t missed;

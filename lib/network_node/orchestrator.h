@@ -10,11 +10,12 @@
 #include "network_node/proofs.h"
 
 /*
- * Rounds of proofs of compute without a chain: one at a time, on a thread of its own. It asks every node
- * whether it reaches our callback server, lets all generate, then judge samples of each other's proofs,
- * and comes to a verdict on each; after that everybody serves again.
+ * Rounds of proofs of compute without a chain: one at a time, on a thread of its own. It asks every
+ * node whether it reaches our callback server, lets all generate, then judge samples of each
+ * other's proofs, and comes to a verdict on each; after that everybody serves again.
  *
- * The round is kept in memory: what a restart interrupts is over. Proofs and verdicts are on the disk.
+ * The round is kept in memory: what a restart interrupts is over. Proofs and verdicts are on the
+ * disk.
  */
 typedef struct gh__orchestrator gh__orchestrator;
 
@@ -32,8 +33,8 @@ gh_status gh__orchestrator_create(gh__orchestrator **out, const gh__orchestrator
 /* Ends the round that is under way. The broker must live longer. NULL is allowed. */
 void gh__orchestrator_free(gh__orchestrator *orchestrator);
 
-/* order: as gh__round_create() reads it. GH_EBUSY: a round is under way; GH_ESTATE: there is no node;
- * GH_EINVAL, GH_EFORMAT name a field. May wait for the disk. */
+/* order: as gh__round_create() reads it. GH_EBUSY: a round is under way; GH_ESTATE: there is no
+ * node; GH_EINVAL, GH_EFORMAT name a field. May wait for the disk. */
 gh_status gh__orchestrator_begin(gh__orchestrator *orchestrator, const json_t *order,
 				 gh_error *error);
 /* Call the round off: its nodes serve again. false: none is under way. */

@@ -6,8 +6,8 @@
 #include "base/error.h"
 #include "network_node/proofs_file.h"
 
-/* A holder is a key in a round. The table proof says which nonces are there; batches hold them again,
- * with their distances, as they are told to others: in the order in which they came. */
+/* A holder is a key in a round. The table proof says which nonces are there; batches hold them
+ * again, with their distances, as they are told to others: in the order in which they came. */
 static const char *const schema[] = {
 	"CREATE TABLE round ("
 	" id INTEGER PRIMARY KEY, block_hash TEXT NOT NULL UNIQUE, height INTEGER NOT NULL,"

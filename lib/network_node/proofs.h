@@ -7,13 +7,13 @@
 #include <gonkahost/base.h>
 
 /*
- * What inference nodes reported in rounds of proof of compute, in a database file of its own: it grows
- * with each round and forgets old ones, and neither may touch the records of nodes. What a call
- * stored is on the disk when it answers GH_OK.
+ * What inference nodes reported in rounds of proof of compute, in a database file of its own: it
+ * grows with each round and forgets old ones, and neither may touch the records of nodes. What a
+ * call stored is on the disk when it answers GH_OK.
  *
- * A round is one block. A proof is a nonce for one block and one public key; it is kept once, whoever
- * reports it how often. So a report that comes again changes nothing, and one that holds something
- * old and something new adds only the new.
+ * A round is one block. A proof is a nonce for one block and one public key; it is kept once,
+ * whoever reports it how often. So a report that comes again changes nothing, and one that holds
+ * something old and something new adds only the new.
  *
  * The latest GH__PROOF_ROUNDS rounds are kept; a new one takes the place of the one that was begun
  * first. Whatever is older than a chain's epoch is of no use to anybody.
@@ -43,7 +43,8 @@ typedef struct gh__proof_batch {
 	const char *id;     /* made of the content; set when it is read */
 } gh__proof_batch;
 
-/* Of one participant's batch, checked: public_key and nonces are theirs, dist is what was computed. */
+/* Of one participant's batch, checked: public_key and nonces are theirs, dist is what was
+ * computed. */
 typedef struct gh__proof_verdict {
 	gh__proof_batch batch;
 	const double *received_dist; /* [batch.count], finite */
@@ -56,8 +57,9 @@ typedef struct gh__proof_verdict {
 gh_status gh__proof_store_open(gh__proof_store **out, const char *path, gh_error *error);
 void gh__proof_store_close(gh__proof_store *proofs);
 
-/* *added: how many of them were new. GH_ETOOBIG: the round is full, or the report too large; GH_EEXIST:
- * a nonce is of another node's share, in a round whose shares are fixed. Then nothing was stored. */
+/* *added: how many of them were new. GH_ETOOBIG: the round is full, or the report too large;
+ * GH_EEXIST: a nonce is of another node's share, in a round whose shares are fixed. Then nothing
+ * was stored. */
 gh_status gh__proof_store_add(gh__proof_store *proofs, const gh__proof_batch *batch, size_t *added,
 			      gh_error *error);
 
@@ -66,11 +68,11 @@ gh_status gh__proof_store_judge(gh__proof_store *proofs, const gh__proof_verdict
 				bool *added, gh_error *error);
 
 /*
- * A node's share of a round's nonces: number, number + count, number + 2 * count, ... which its groups
- * of devices share in turn (gh_poc_nonce()). The count is fixed when a round is first asked for, as
- * one more than the highest number then, and stays: shares do not overlap, whenever a node joins and
- * however often it is started. GH_EINVAL: the number is not among those of the round (the node came
- * later, and joins in the next one).
+ * A node's share of a round's nonces: number, number + count, number + 2 * count, ... which its
+ * groups of devices share in turn (gh_poc_nonce()). The count is fixed when a round is first asked
+ * for, as one more than the highest number then, and stays: shares do not overlap, whenever a node
+ * joins and however often it is started. GH_EINVAL: the number is not among those of the round (the
+ * node came later, and joins in the next one).
  */
 gh_status gh__proof_store_share(gh__proof_store *proofs, const char *block_hash,
 				int64_t block_height, uint64_t number, uint64_t highest,

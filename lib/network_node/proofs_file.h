@@ -7,8 +7,8 @@
 #include "store/store.h"
 
 /*
- * What the sources of the proofs' file share. Two connections to one file: in WAL mode a reader and the
- * writer do not wait for each other. A store belongs to whoever holds its lock.
+ * What the sources of the proofs' file share. Two connections to one file: in WAL mode a reader and
+ * the writer do not wait for each other. A store belongs to whoever holds its lock.
  */
 typedef struct gh__proof_side {
 	pthread_mutex_t lock;
@@ -31,7 +31,8 @@ typedef struct gh__proof_round {
 	int64_t id, node_count, proofs, judged;
 } gh__proof_round;
 
-/* The round of a block, begun if it is not there. A block has one height: the first that was told. */
+/* The round of a block, begun if it is not there. A block has one height: the first that was
+ * told. */
 gh_status gh__proof_store_round(gh__store *store, const char *block_hash, int64_t height,
 				gh__proof_round *round, gh_error *error);
 /* sql updates round ?1 with ?2. */

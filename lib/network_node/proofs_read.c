@@ -75,8 +75,8 @@ static gh_status check_lists(sqlite3_stmt *row, int lists, gh_error *error)
 	return GH_OK;
 }
 
-/* A row as one block of memory: the struct, its lists, its texts. A batch is read as the beginning of
- * a verdict. lists: 2 or, of a verdict, 3. */
+/* A row as one block of memory: the struct, its lists, its texts. A batch is read as the beginning
+ * of a verdict. lists: 2 or, of a verdict, 3. */
 static gh_status read_row(gh__proof_verdict **out, sqlite3_stmt *row, int lists, gh_error *error)
 {
 	static const int texts[] = { BLOCK_HASH, PUBLIC_KEY, NODE_ID, NAME };

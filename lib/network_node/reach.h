@@ -5,8 +5,8 @@
 #include "network_node/errands.h"
 
 /*
- * Does a node reach our callback server? It is asked to look itself: from here nobody can tell which
- * address means what on its network.
+ * Does a node reach our callback server? It is asked to look itself: from here nobody can tell
+ * which address means what on its network.
  */
 typedef struct gh__reach {
 	gh__http_client *client;

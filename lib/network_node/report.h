@@ -4,8 +4,8 @@
 #include "network_node/proofs.h"
 
 /*
- * What an inference node posts to a callback: a batch of proofs, or a verdict on a batch of somebody
- * else. Read without a tree, as such a body may hold very many numbers.
+ * What an inference node posts to a callback: a batch of proofs, or a verdict on a batch of
+ * somebody else. Read without a tree, as such a body may hold very many numbers.
  */
 
 /* Of a batch only verdict->batch counts. Caller frees (gh__report_free). Every field must be there.

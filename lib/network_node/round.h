@@ -7,8 +7,8 @@
 #include <gonkahost/poc.h>
 
 /*
- * A round of proofs of compute: one block, and what every node is told of it. It never changes once it
- * is made, and is shared by counting references.
+ * A round of proofs of compute: one block, and what every node is told of it. It never changes once
+ * it is made, and is shared by counting references.
  */
 typedef struct gh__round {
 	atomic_uint references;

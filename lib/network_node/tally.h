@@ -7,8 +7,8 @@
 #include <jansson.h>
 
 /*
- * What came of a round: for each node its proofs, how others found a sample of them, and the verdict.
- * Plain data and what follows from it.
+ * What came of a round: for each node its proofs, how others found a sample of them, and the
+ * verdict. Plain data and what follows from it.
  */
 enum { GH__JUDGES_MAX = 3 /* of a node */ };
 
@@ -45,8 +45,8 @@ typedef struct gh__tally_node {
 	char *id;           /* freed with the tally */
 	const char *status; /* of the admin API; static */
 	bool joined;        /* has generated */
-	int64_t tried; /* nonces, by its own count, or by the last that it reported; -1 = not known */
-	double rate;   /* nonces a second; 0 = not known */
+	int64_t tried;      /* nonces, by its own count or the last it reported; -1 = not known */
+	double rate;        /* nonces a second; 0 = not known */
 	int64_t began_at, began_with; /* where the rate is measured from: base's clock, nonces */
 	int64_t *nonces;              /* [count] hits that it reported; freed with the tally */
 	double *dist;                 /* [count] */
@@ -69,8 +69,9 @@ size_t gh__tally_judgements(const gh__tally *tally);
 gh__judgement *gh__tally_judgement(const gh__tally *tally, size_t index, gh__tally_node **node);
 
 /*
- * The verdicts. A node is what the greater part of its judges says; what a judge says that is found a
- * fraud itself does not count, and where such judgements contradict each other nothing is concluded.
+ * The verdicts. A node is what the greater part of its judges says; what a judge says that is found
+ * a fraud itself does not count, and where such judgements contradict each other nothing is
+ * concluded.
  */
 void gh__tally_conclude(gh__tally *tally);
 

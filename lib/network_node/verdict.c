@@ -81,7 +81,8 @@ static gh_status write_verdict(gh__store *store, const gh__proof_verdict *verdic
 	return status;
 }
 
-/* In a transaction. A verdict counts as one entry more than it has, so that empty ones count too. */
+/* In a transaction. A verdict counts as one entry more than it has, so that empty ones count
+ * too. */
 static gh_status judge(gh__store *store, const gh__proof_verdict *verdict,
 		       const packed_verdict *packed, bool *added, gh_error *error)
 {

@@ -21,12 +21,13 @@ const char *gh__openai_answer_id(const gh__openai_answer *answer); /* "chatcmpl-
 /* Streams: what comes before the first token. */
 void gh__openai_answer_begin(gh__openai_answer *answer, gh__buf *out);
 
-/* An event of prompt number `prompt`. Streams: its chunk is appended to out; else it is kept, and out
- * may be NULL. */
+/* An event of prompt number `prompt`. Streams: its chunk is appended to out; else it is kept, and
+ * out may be NULL. */
 void gh__openai_answer_event(gh__openai_answer *answer, size_t prompt, const gh_token_event *event,
 			     gh__buf *out);
 
-/* After the last event: the body, or the end of the stream. GH_ENOMEM, GH_ETOOBIG: parts are lost. */
+/* After the last event: the body, or the end of the stream. GH_ENOMEM, GH_ETOOBIG: parts are
+ * lost. */
 gh_status gh__openai_answer_end(gh__openai_answer *answer, gh__buf *out);
 
 /* An error event and the end of the stream. */

@@ -49,8 +49,9 @@ typedef struct gh__args {
 gh_status gh__args_parse(gh__args *out, const char *const *args, size_t count, gh_error *error);
 void gh__args_free(gh__args *args);
 
-/* How many GPUs an instance takes: all spellings (--tensor-parallel-size N, --tensor-parallel-size=N,
- * -tp N, ...), the last one wins, 1 when absent. GH_EINVAL: not an integer from 1 to 1024. */
+/* How many GPUs an instance takes: all spellings (--tensor-parallel-size N,
+ * --tensor-parallel-size=N, -tp N, ...), the last one wins, 1 when absent. GH_EINVAL: not an
+ * integer from 1 to 1024. */
 gh_status gh__args_parallel(const char *const *args, size_t count, int32_t *tensor_parallel,
 			    int32_t *pipeline_parallel, gh_error *error);
 

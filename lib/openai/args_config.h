@@ -15,7 +15,8 @@ void gh__arg_list_free(gh__arg_list *list);
 
 /*
  * The file of --config as arguments: "key: value" lines of YAML; a value may be quoted, a list
- * ("[a, b]" or "- a" lines below the key), true (a flag) or false (left out). Other YAML is refused.
+ * ("[a, b]" or "- a" lines below the key), true (a flag) or false (left out). Other YAML is
+ * refused.
  */
 gh_status gh__args_config_read(gh__arg_list *out, const char *path, gh_error *error);
 

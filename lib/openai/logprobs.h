@@ -9,8 +9,8 @@
  */
 void gh__logprob_write(gh__buf *out, float logprob);
 
-/* {"token":...,"logprob":...,"bytes":[...],"top_logprobs":[...]}: the chosen token is the first of the
- * list, which has at most `most` entries. */
+/* {"token":...,"logprob":...,"bytes":[...],"top_logprobs":[...]}: the chosen token is the first of
+ * the list, which has at most `most` entries. */
 void gh__logprobs_chat_entry(gh__buf *out, const gh_token_event *event, int64_t most);
 
 /* {"id":-0.1,...}: the chosen token, then up to `most` of the most probable ones. */

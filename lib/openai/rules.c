@@ -105,7 +105,8 @@ static gh_status check_tool_choice(const gh__fields *f)
 	return GH_OK;
 }
 
-/* Present; an empty text asks for nothing, but an empty schema or list would be an answer of its own. */
+/* Present; an empty text asks for nothing, but an empty schema or list would be an answer of its
+ * own. */
 static bool asked_for(const json_t *value)
 {
 	return value && !is_text(value, "");

@@ -16,7 +16,8 @@
  */
 #define LANES 4
 
-/* Draws of a segment that are marked as starts of samples or not. Decoders meet within ten draws. */
+/* Draws of a segment that are marked as starts of samples or not. Decoders meet within ten
+ * draws. */
 #define MARKED 256
 
 /* The fastest of those tried on x86 (tests/bench/bench_poc.c); a thread's share of them at a time

@@ -6,8 +6,8 @@
 #include "poc/staged.h"
 
 /*
- * What a round's network is to the model's forward, and the memory that it takes, computed before any
- * of it is allocated: pool, the ends of the network, slots for layers, and one batch.
+ * What a round's network is to the model's forward, and the memory that it takes, computed before
+ * any of it is allocated: pool, the ends of the network, slots for layers, and one batch.
  */
 typedef struct gh__poc_plan {
 	int64_t pool;        /* bytes */
@@ -18,7 +18,8 @@ typedef struct gh__poc_plan {
 	int32_t batch;       /* nonces */
 } gh__poc_plan;
 
-/* What is asked for, checked and with defaults filled in; block_hash and params are the caller's. */
+/* What is asked for, checked and with defaults filled in; block_hash and params are the
+ * caller's. */
 typedef struct gh__poc_request {
 	const char *block_hash;
 	gh_poc_params params;

@@ -5,12 +5,12 @@
 #include "poc/tensors.h"
 
 /*
- * The weights of a round's network as a source for the forward: every tensor is a piece of the pool,
- * and a layer is packed from it when the forward asks for it.
+ * The weights of a round's network as a source for the forward: every tensor is a piece of the
+ * pool, and a layer is packed from it when the forward asks for it.
  *
- * Of the slots for a layer each, all but two keep the layer that they hold; two alternate, so that a
- * layer's pointers stay good while the next one is made. With as many slots as layers nothing is ever
- * packed twice. How many there are shows in no result.
+ * Of the slots for a layer each, all but two keep the layer that they hold; two alternate, so that
+ * a layer's pointers stay good while the next one is made. With as many slots as layers nothing is
+ * ever packed twice. How many there are shows in no result.
  */
 typedef struct gh__staged_options {
 	const char *block_hash;      /* for the call */

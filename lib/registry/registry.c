@@ -308,7 +308,8 @@ static gh_status bind_node(sqlite3_stmt *statement, const gh_node *node, const c
 	return GH_OK;
 }
 
-/* An update first, and an insert if there was nothing to update: an upsert would use up a number. */
+/* An update first, and an insert if there was nothing to update: an upsert would use up a
+ * number. */
 static gh_status write_node(gh_registry *registry, const gh_node *node, gh_error *error)
 {
 	static const char *const sql[] = {

@@ -22,7 +22,8 @@ enum {
 	OUT_MAX = 8 << 20
 };
 
-/* A batch of a generation takes about so long: proofs leave early, and judging does not wait long. */
+/* A batch of a generation takes about so long: proofs leave early, and judging does not wait
+ * long. */
 static const double pace_seconds = 2.0;
 
 /* A request for distances. */

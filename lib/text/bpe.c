@@ -197,7 +197,8 @@ static gh_status join(gh__bpe *bpe, int32_t *symbols, uint32_t at, gh_error *err
 
 /*
  * The same in O(n log n), for a run of a million letters. The least of all pairs is the lesser of
- * it and each pair that overlaps it, so only such pairs are in the heap: of a run of one letter, one.
+ * it and each pair that overlaps it, so only such pairs are in the heap: of a run of one letter,
+ * one.
  */
 static gh_status join_long(gh__bpe *bpe, int32_t *symbols, size_t *count, gh_error *error)
 {

@@ -49,7 +49,8 @@ gh_status gh__tokenizer_put_added(gh_tokenizer *tokenizer, const gh__added *item
 gh_status gh__tokenizer_read_added(gh_tokenizer *tokenizer, json_t *added_tokens, gh_error *error);
 gh_status gh__tokenizer_read_config(gh_tokenizer *tokenizer, const json_t *config, gh_error *error);
 
-/* Tokens that tokenizer_config.json gives a role (eos_token) are special, whatever the lists say. */
+/* Tokens that tokenizer_config.json gives a role (eos_token) are special, whatever the lists
+ * say. */
 gh_status gh__tokenizer_read_roles(gh_tokenizer *tokenizer, const json_t *config, gh_error *error);
 
 /* All of it, from memory; config may be NULL. */

@@ -9,8 +9,8 @@
 #include "text/unicode.h"
 
 /*
- * Pre-tokenisation: a text is cut into pieces by a row of splits, each cutting the pieces of the one
- * before it. Texts are valid UTF-8 throughout.
+ * Pre-tokenisation: a text is cut into pieces by a row of splits, each cutting the pieces of the
+ * one before it. Texts are valid UTF-8 throughout.
  */
 typedef enum gh__split_kind {
 	GH__SPLIT_QWEN2, /* the three patterns that nearly all models use, by hand */
@@ -57,7 +57,8 @@ void gh__splits_done(gh__splits *splits);
 /* True when the pieces are the whole text, whatever the text is. */
 bool gh__splits_keep_all(const gh__splits *splits);
 
-/* Where the match of a pattern by hand that begins at `at` ends; at < len. They match everywhere. */
+/* Where the match of a pattern by hand that begins at `at` ends; at < len. They match
+ * everywhere. */
 size_t gh__split_qwen2(const gh__unicode *unicode, const char *text, size_t len, size_t at);
 size_t gh__split_llama3(const gh__unicode *unicode, const char *text, size_t len, size_t at);
 size_t gh__split_gpt2(const gh__unicode *unicode, const char *text, size_t len, size_t at);

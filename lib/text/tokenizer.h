@@ -31,9 +31,9 @@ const char *gh__tokenizer_bytes(const gh_tokenizer *tokenizer, int32_t id, size_
 
 /*
  * A number of tokens that the text has at least, without encoding it: len by the bytes of the
- * longest token, and by GH__NFC_SHRINKS where the text would first be normalised. 0 where nothing is
- * known: the text is invalid, or the tokenizer lets parts of a text vanish (added tokens that take
- * any amount of white space with them, splits that remove, bytes without a token).
+ * longest token, and by GH__NFC_SHRINKS where the text would first be normalised. 0 where nothing
+ * is known: the text is invalid, or the tokenizer lets parts of a text vanish (added tokens that
+ * take any amount of white space with them, splits that remove, bytes without a token).
  */
 size_t gh__tokenizer_at_least(const gh_tokenizer *tokenizer, const char *text, size_t len);
 

@@ -1,14 +1,14 @@
 /*
  * How fast proofs are made: bench_poc [COUNT]
  *
- * COUNT normal numbers (10^8) as the weight pool has them, in one stream and cut into segments by one
- * and two threads, beside the raw draws that bound them and, where python3 has NumPy, its default_rng
- * drawing as many into memory that is there. Then whole proofs: of testnet by eight, and of inttest,
- * beside the rate of the device's own products with the same matrices; of inttest also by the scalar
- * kernels and as plain loops would do it, one thread each.
+ * COUNT normal numbers (10^8) as the weight pool has them, in one stream and cut into segments by
+ * one and two threads, beside the raw draws that bound them and, where python3 has NumPy, its
+ * default_rng drawing as many into memory that is there. Then whole proofs: of testnet by eight,
+ * and of inttest, beside the rate of the device's own products with the same matrices; of inttest
+ * also by the scalar kernels and as plain loops would do it, one thread each.
  *
- * One JSON line a measurement, the best of several runs each; "ns" is of wall time and for one number,
- * "draws" how many raw draws that is, "times" how much faster ours is.
+ * One JSON line a measurement, the best of several runs each; "ns" is of wall time and for one
+ * number, "draws" how many raw draws that is, "times" how much faster ours is.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -207,8 +207,8 @@ static void plain_product(float *y, const float *x, const float *w, int64_t rows
 		}
 }
 
-/* Operations a second of plain loops over a layer's matrices, one nonce at a time and everything else
- * for nothing. */
+/* Operations a second of plain loops over a layer's matrices, one nonce at a time and everything
+ * else for nothing. */
 static double plain_loops(const gh_poc_params *params, const gh_poc_info *info)
 {
 	int64_t dim = params->dim, hidden = info->hidden, rows = params->seq_len;

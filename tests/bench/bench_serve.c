@@ -1,10 +1,10 @@
 /*
  * What a worker costs beside its model: bench_serve [FOLDER]
  *
- * FOLDER has the tokenizer and chat template (default: a tiny checkpoint of the tests). The model is
- * a runner that costs nothing, so what is measured is the engine alone and then all of HTTP, JSON,
- * template, tokenizer and server-sent events around it. Times are of the processor, without the
- * client's share, so that other programs disturb little; the best of several runs.
+ * FOLDER has the tokenizer and chat template (default: a tiny checkpoint of the tests). The model
+ * is a runner that costs nothing, so what is measured is the engine alone and then all of HTTP,
+ * JSON, template, tokenizer and server-sent events around it. Times are of the processor, without
+ * the client's share, so that other programs disturb little; the best of several runs.
  */
 #include <arpa/inet.h>
 #include <pthread.h>

@@ -1,8 +1,8 @@
 /*
  * How fast a tokenizer loads and encodes: bench_tokenizer FOLDER [FILE]
  *
- * Without FILE it encodes text made of many scripts, code and prose. One JSON line a measurement, the
- * best of several runs each.
+ * Without FILE it encodes text made of many scripts, code and prose. One JSON line a measurement,
+ * the best of several runs each.
  */
 #include <stdio.h>
 #include <stdlib.h>

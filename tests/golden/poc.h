@@ -11,8 +11,8 @@
 #include "poc/normals.h"
 
 /*
- * Reading the file of expected numbers, and holding ours against it. Every difference is printed and
- * counted; a test goes on behind it.
+ * Reading the file of expected numbers, and holding ours against it. Every difference is printed
+ * and counted; a test goes on behind it.
  */
 #define SKIPPED  77
 #define FILE_MAX ((size_t)1 << 20)

@@ -1,7 +1,7 @@
 /*
- * Distances of whole nonces against those of the network's own nodes: the small test set to the bit,
- * the others within the noise that two honest machines have. With the argument "long": the larger
- * sets and more nonces.
+ * Distances of whole nonces against those of the network's own nodes: the small test set to the
+ * bit, the others within the noise that two honest machines have. With the argument "long": the
+ * larger sets and more nonces.
  */
 #include "../unit/unit.h"
 

@@ -1,6 +1,6 @@
 /*
- * Sizes, places and bytes of the weights that proofs are made with, against those of the network's own
- * nodes. With the argument "long": the pool of the largest set instead, 1.8 GB.
+ * Sizes, places and bytes of the weights that proofs are made with, against those of the network's
+ * own nodes. With the argument "long": the pool of the largest set instead, 1.8 GB.
  */
 #include "base/alloc.h"
 #include "device/narrow.h"
@@ -42,7 +42,8 @@ static void test_rope(const json_t *expected, gh_poc_params params, const gh__po
 	positions = gh__rope_table(&desc, params.seq_len);
 	if (!positions)
 		must(GH_ENOMEM, &(gh_error)GH_ERROR_INIT);
-	/* Cosines, then sines, of a position there; a cosine and a sine of each pair in the file. */
+	/* Cosines, then sines, of a position there; a cosine and a sine of each pair in the
+	 * file. */
 	for (size_t i = 0; i < count; i++)
 		table[i] = gh__f32_to_f16(
 			positions[i - i % (2 * pairs) + i % 2 * pairs + i % (2 * pairs) / 2]);

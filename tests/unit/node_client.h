@@ -13,7 +13,8 @@
 #include "http/client.h"
 
 /*
- * A client of nodes on this machine: exchanges that are waited for, and exchanges in the background.
+ * A client of nodes on this machine: exchanges that are waited for, and exchanges in the
+ * background.
  */
 enum { PATIENCE = 30 }; /* seconds that anything may take on a busy machine */
 

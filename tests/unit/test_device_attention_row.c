@@ -42,8 +42,8 @@ static gh__op_desc describe(const packed_case *c)
 				      .scale = 1.0F / sqrtf((float)c->dim) } };
 }
 
-/* Sequences of the first starts[1], starts[2] - starts[1], ... rows of qkv as one step, and a padding
- * row. Caller frees (gh__free). */
+/* Sequences of the first starts[1], starts[2] - starts[1], ... rows of qkv as one step, and a
+ * padding row. Caller frees (gh__free). */
 static void *attend(gh__device *device, const packed_case *c, const void *qkv, int32_t *starts,
 		    int32_t sequences)
 {

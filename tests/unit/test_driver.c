@@ -209,7 +209,8 @@ START_TEST(model_named_by_state)
 }
 END_TEST
 
-/* A server whose models nobody tells is given time like one that is not ready, then started anew. */
+/* A server whose models nobody tells is given time like one that is not ready, then started
+ * anew. */
 START_TEST(never_ready)
 {
 	int64_t began;

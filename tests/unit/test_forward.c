@@ -190,7 +190,8 @@ static void assert_same(const float *a, const float *b, size_t count, const char
 	ck_assert_msg(memcmp(a, b, count * sizeof *a) == 0, "%s: other bits %s", name, how);
 }
 
-/* Prompt 2 with its continuation: whole, in chunks, token by token, beside others; layouts; twin. */
+/* Prompt 2 with its continuation: whole, in chunks, token by token, beside others; layouts;
+ * twin. */
 START_TEST(bits_do_not_depend_on_the_way)
 {
 	static const struct {

@@ -541,7 +541,8 @@ START_TEST(callbacks_may_start_calls)
 }
 END_TEST
 
-/* A proxy of a few lines: server -> client -> server, with a reader that is slower than the source. */
+/* A proxy of a few lines: server -> client -> server, with a reader that is slower than the
+ * source. */
 
 #define PASSED (24u << 20) /* more than the kernel keeps for us */
 

@@ -220,7 +220,8 @@ START_TEST(proofs_conflict_with_a_model)
 }
 END_TEST
 
-/* What comes behind a line that was not stored is not taken: else its nonces would count as tried. */
+/* What comes behind a line that was not stored is not taken: else its nonces would count as
+ * tried. */
 START_TEST(no_proof_is_passed_over)
 {
 	static const char init[] =

@@ -3,8 +3,8 @@
 #include <math.h>
 
 /*
- * SmolLM2-135M-Instruct against transformers. Skipped (exit status 77) where examples/fetch_model.sh
- * has not put it into the cache.
+ * SmolLM2-135M-Instruct against transformers. Skipped (exit status 77) where
+ * examples/fetch_model.sh has not put it into the cache.
  */
 enum { PROMPTS = 6, STEPS = 48, TOP = 5 };
 

@@ -11,8 +11,8 @@
 #include "base/thread.h"
 
 /*
- * A round's network as its callers see it. That its numbers are right, tests/golden/test_poc_forward.c
- * shows.
+ * A round's network as its callers see it. That its numbers are right,
+ * tests/golden/test_poc_forward.c shows.
  */
 static const char block_hash[] = "C0FFEE";
 static const char public_key[] = "02ab";

@@ -367,7 +367,8 @@ START_TEST(configurations_of_deploy_are_accepted)
 }
 END_TEST
 
-/* A child acknowledges puts through a pipe until it is killed: what it acknowledged must be there. */
+/* A child acknowledges puts through a pipe until it is killed: what it acknowledged must be
+ * there. */
 START_TEST(acknowledged_is_durable)
 {
 	int round;

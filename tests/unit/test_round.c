@@ -11,7 +11,8 @@
 #include "network_node/tally.h"
 
 /*
- * Rounds as plain data: what is ordered, which proofs are looked at, and what follows from what judges say.
+ * Rounds as plain data: what is ordered, which proofs are looked at, and what follows from what
+ * judges say.
  */
 
 /* ---- orders ---- */

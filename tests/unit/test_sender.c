@@ -8,8 +8,8 @@
 enum { HEARD_MAX = 4096 };
 
 /*
- * A network node: writes down what it is told and answers the n-th request with the n-th status of a
- * script; behind its end with 200. 0: it does not answer. 307 and the like: to /moved.
+ * A network node: writes down what it is told and answers the n-th request with the n-th status of
+ * a script; behind its end with 200. 0: it does not answer. 307 and the like: to /moved.
  */
 typedef struct receiver {
 	gh__http_server *server;

@@ -349,8 +349,8 @@ START_TEST(nfc_quick_look)
 }
 END_TEST
 
-/* The characters of a text are of the same parts as those of its NFC. So no text is longer than what
- * these parts can have been written with, which is by no character of the NFC too much. */
+/* The characters of a text are of the same parts as those of its NFC. So no text is longer than
+ * what these parts can have been written with, which is by no character of the NFC too much. */
 enum { PARTS = 8, CODES = 0x110000 };
 
 static utf8proc_ssize_t parts_of(uint32_t c, utf8proc_int32_t *parts)

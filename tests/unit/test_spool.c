@@ -153,7 +153,8 @@ START_TEST(nonce_is_taken_once)
 				   error));
 	reopen(0, 0);
 	ck_assert_uint_eq(add(&round_a, 0, 1, 151), 1);
-	/* Neither another node number, address or height makes it a new one, but block and key do. */
+	/* Neither another node number, address or height makes it a new one, but block and key
+	 * do. */
 	other.node_id = 9;
 	other.url = "http://elsewhere";
 	other.block_height++;

@@ -138,8 +138,8 @@ START_TEST(long_like_short)
 }
 END_TEST
 
-/* Every text of two to five letters a and b is a token, joined of all its halves, in a random order:
- * also of such as come later than what is made of them. */
+/* Every text of two to five letters a and b is a token, joined of all its halves, in a random
+ * order: also of such as come later than what is made of them. */
 enum { LETTERS_MAX = 5, PAIRS = 4 + 16 + 48 + 128, NAME = 8 };
 
 typedef struct pairs {

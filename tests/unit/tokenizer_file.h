@@ -8,8 +8,8 @@
 #include "text/vocab.h"
 
 /*
- * Small tokenizer.json files. Each part is JSON text; NULL is the plain choice: all 256 bytes as the
- * ids of the same number, no merges, no normalizer, ByteLevel without a pattern.
+ * Small tokenizer.json files. Each part is JSON text; NULL is the plain choice: all 256 bytes as
+ * the ids of the same number, no merges, no normalizer, ByteLevel without a pattern.
  */
 typedef struct tokenizer_file {
 	const char *tokens;       /* more of the vocabulary, from id 256 on: "\"he\": 256" */

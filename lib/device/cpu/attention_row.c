@@ -4,7 +4,8 @@
  * Causal attention of packed sequences, a whole row of scores at once.
  *
  * A row (a token and a query head) sees positions 0 to its own of its sequence, all in this step:
- *   u[j] = round(round(chain of fused multiply-adds over ascending d of q[d] k[j][d], from 0) scale)
+ *   u[j] = round(round(chain of fused multiply-adds over ascending d of q[d] k[j][d], from 0)
+ *   scale)
  *   e[j] = exp(u[j] - max u), l = v8f_sum of the lanes' sums of e (position j in lane j mod 8,
  *          ascending), p[j] = round(e[j] / l)
  *   y[d] = round(chain of fused multiply-adds over ascending j of p[j] v[j][d], from 0)

@@ -4,8 +4,8 @@
  * Rotary embedding of q and k in place, then k and v of every row into the cache.
  *
  * y_a = round(r(a c) - r(b s)), y_b = round(r(b c) + r(a s)), r as the descriptor says; nothing is
- * summed. A cache narrower than act rounds to nearest even; e4m3 divides by the scale first and clamps.
- * 6 FLOPs a pair; a row is read and written once, k and v written once more.
+ * summed. A cache narrower than act rounds to nearest even; e4m3 divides by the scale first and
+ * clamps. 6 FLOPs a pair; a row is read and written once, k and v written once more.
  */
 typedef struct rope_job {
 	const gh__rope_desc *desc;
