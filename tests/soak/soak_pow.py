@@ -8,7 +8,7 @@ import http.client
 import json
 import os
 import random
-import shutil
+import re
 import signal
 import sqlite3
 import sys
@@ -30,6 +30,9 @@ CHAT = {"model": house.TINY, "max_tokens": 8, "temperature": 0, "ignore_eos": Tr
         "messages": [{"role": "user", "content": "go on"}]}
 PATIENCE = 90        # seconds until an order has led to its state, kills and all
 DRAIN_PATIENCE = 60  # until all is delivered to a receiver that behaves
+PROBLEMS_TOLD = 40
+# What no log may say, whoever was killed.
+ALARMS = ("Sanitizer", "runtime error", "not stored", "a line that is none", "is lost")
 
 
 class Died(Exception):
@@ -98,6 +101,8 @@ class Soak:
     def complain(self, what):
         with self.lock:
             self.problems.append(what)
+            if len(self.problems) > PROBLEMS_TOLD:
+                return
             print(f"{time.monotonic() - self.begun:7.2f} WRONG: {what}", flush=True)
 
     def say(self, what):
@@ -118,8 +123,6 @@ class Soak:
 
     def kill_node(self, node):
         workers = node.children()
-        sockets = {os.path.dirname(argument) for pid in workers for argument in arguments_of(pid)
-                   if argument.endswith(".sock")}
         node.killed = True
         self.watch.expect(None)
         node.kill()
@@ -130,10 +133,8 @@ class Soak:
                 self.complain("workers outlive their node")
                 break
             time.sleep(0.05)
-        for path in sockets:
-            shutil.rmtree(path, ignore_errors=True)
 
-    def kill(self, what):
+    def kill(self, what, dice):
         """False: there is nobody to be killed."""
         node = self.node
         workers = [] if node.killed else node.children()
@@ -144,7 +145,7 @@ class Soak:
         if what == "node":
             self.kill_node(node)
         else:
-            os.kill(random.choice(workers), signal.SIGKILL)
+            os.kill(dice.choice(workers), signal.SIGKILL)
         return True
 
     def killer(self):
@@ -158,7 +159,7 @@ class Soak:
         for number, victim in enumerate(victims):
             due = self.begun + (number + dice.uniform(0.3, 1)) * each
             self.over.wait(max(due - time.monotonic(), 0))
-            while not self.kill(victim) and not self.over.wait(0.05):
+            while not self.kill(victim, dice) and not self.over.wait(0.05):
                 pass
 
     # ---- speaking to the node
@@ -242,8 +243,8 @@ class Soak:
 
     # ---- a round
 
-    def generate(self, r):
-        self.reach("GENERATING", r.generating(), direct=self.dice.random() < 0.3)
+    def generate(self, r, direct):
+        self.reach("GENERATING", r.generating(), direct)
         self.stay("GENERATING", r.order(), self.dice.uniform(1, 5))
         for _ in range(self.dice.randint(0, 2)):
             r.change()
@@ -356,11 +357,13 @@ class Soak:
         r = Round(self.dice, 1000 + 100 * len(self.rounds), self.receiver)
         self.rounds.append(r)
         self.say(f"round {len(self.rounds)}: {r.block[:8]}")
-        self.generate(r)
+        # In the end the same workers build one network behind the other: do they keep any?
+        calm = time.monotonic() - self.begun > self.options.seconds * 0.8
+        self.generate(r, calm or self.dice.random() < 0.3)
         self.validate(r)
         if self.dice.random() < 0.7:
             self.settle(r)
-        if self.dice.random() < 0.7:
+        if not calm and self.dice.random() < 0.7:
             self.serve()
 
     # ---- all of it
@@ -400,15 +403,29 @@ class Soak:
         self.distances.jobs.join()
         return sum(sum(of_key.values()) for of_key in tried.values())
 
+    def read_logs(self):
+        """What a worker's network needs, in bytes."""
+        plan = 0
+        for node in self.nodes:
+            with open(node.log.name) as log:
+                for line in log:
+                    if any(alarm in line for alarm in ALARMS):
+                        self.complain(f"node {node.process.pid} says: {line.strip()}")
+                    ready = re.search(r"network ready in .* s: ([0-9.]+) MiB", line)
+                    plan = max(plan, float(ready[1]) * 2**20 if ready else 0)
+        return plan
+
     def summary(self, tried):
-        r, grown = self.receiver, self.watch.growth()
+        plan = self.read_logs()
+        r, grown, most = self.receiver, self.watch.node_growth(), self.watch.worker_most(plan)
         victims = collections.Counter(what for _, what in self.kills)
         print(f"soak: {time.monotonic() - self.begun:.0f} s, {len(self.rounds)} rounds, kill -9 of "
               f"{victims['node']} nodes and {victims['worker']} workers; {tried} nonces tried, "
               f"{sum(map(len, r.proofs.values()))} proofs and {len(r.expected)} verdicts delivered; "
               f"callbacks {dict(r.manners)}; {self.completions} completions; /state within "
-              f"{self.watch.slowest:.2f} s; memory grew by {grown['node'] / 2**20:.1f} MiB (node), "
-              f"{grown['worker'] / 2**20:.1f} MiB (worker) at most; wrong: {len(self.problems)}")
+              f"{self.watch.slowest:.2f} s; a node grew by {grown / 2**20:.1f} MiB at most, a worker had "
+              f"{most / 2**20:.1f} MiB, {plan / 2**20:.1f} of them planned; "
+              f"wrong: {len(self.problems)}")
 
     def run(self):
         tried = 0

@@ -11,10 +11,11 @@ import house
 
 EVERY = 0.25
 ANSWER_MAX = 2.0  # seconds; the protocol says one, and the machine is busy
-# A process is warm in the second half of its life. From the beginning of that to its end its memory may
-# grow so much; a worker's batches still do.
-SAMPLES_MIN = 40
-GROWTH_MAX = {"node": house.roomy(8 << 20), "worker": house.roomy(32 << 20)}
+# A node is warm in the second half of its life. From the beginning of that to its end its memory may grow
+# so much. A worker's grows with its batches, but never beyond its plan and this, however many networks
+# it has built.
+NODE_GROWTH_MAX, NODE_SAMPLES_MIN = house.roomy(8 << 20), 40
+WORKER_OWN_MAX = house.roomy(64 << 20)
 
 
 class Watch:
@@ -74,17 +75,25 @@ class Watch:
         self.ended.set()
         self.thread.join()
 
-    def growth(self):
-        """{kind: the most that one has grown}; says which grew too much."""
-        most = {"node": 0, "worker": 0}
+    def node_growth(self):
+        """The most that one has grown."""
+        most = 0
         for (kind, pid), samples in self.memory.items():
-            if len(samples) < SAMPLES_MIN:
+            if kind == "worker" or len(samples) < NODE_SAMPLES_MIN:
                 continue
             warm = samples[len(samples) // 2:]
             third = len(warm) // 3
             grown = statistics.median(warm[-third:]) - statistics.median(warm[:third])
-            most[kind] = max(most[kind], grown)
-            if grown > GROWTH_MAX[kind]:
-                self.soak.complain(f"{kind} {pid} has grown by {grown / 2**20:.1f} MiB, from "
-                                   f"{warm[0] / 2**20:.1f} MiB")
+            most = max(most, grown)
+            if grown > NODE_GROWTH_MAX:
+                self.soak.complain(f"node {pid} has grown by {grown / 2**20:.1f} MiB")
+        return most
+
+    def worker_most(self, plan):
+        """The most that one had."""
+        most = max((max(samples) for (kind, _), samples in self.memory.items() if kind == "worker"),
+                   default=0)
+        if most > plan + WORKER_OWN_MAX:
+            self.soak.complain(f"a worker had {most / 2**20:.1f} MiB; its network's plan is "
+                               f"{plan / 2**20:.1f} MiB")
         return most
