@@ -1,5 +1,6 @@
 """Distances by the command, and whether what was delivered is what there is to be found."""
 import collections
+import json
 import queue
 import subprocess
 import threading
@@ -27,8 +28,8 @@ class Distances:
     def __init__(self, r_target, complain):
         self.r_target, self.complain = r_target, complain
         self.known = collections.defaultdict(dict)  # (hash, key): {nonce: distance}
-        self.lock, self.jobs = threading.Lock(), queue.Queue()
-        self.missing = set()
+        self.missing = collections.defaultdict(set)  # that were told
+        self.jobs = queue.Queue()
         threading.Thread(target=self.work, daemon=True).start()
 
     def of(self, block, key, nonces, under=("nice",)):
@@ -40,7 +41,7 @@ class Distances:
                 [*under, house.GONKAHOST, "poc", "generate", "--params", "inttest", "--json",
                  "--block-hash", block, "--public-key", key, "--nonces", ",".join(map(str, some))],
                 capture_output=True, text=True, check=True)
-            known.update(zip(some, house.json.loads(out.stdout)["dist"]))
+            known.update(zip(some, json.loads(out.stdout)["dist"]))
         return known
 
     def work(self):
@@ -56,9 +57,9 @@ class Distances:
         """proofs: {nonce: (distance, node_id)}; tried: {Sequence: how many}."""
         must = {s.nonce(x) for s, count in tried.items() for x in range(count)}
         known = self.of(block, key, must | proofs.keys())
-        lost = {n for n in must if known[n] < self.r_target and n not in proofs} - self.missing
-        if lost:
-            self.missing |= lost
+        lost = {n for n in must if known[n] < self.r_target and n not in proofs}
+        if lost - self.missing[block, key]:
+            self.missing[block, key] |= lost
             self.complain(f"{len(lost)} of {len(must)} nonces of {block[:8]} {key[:8]} hit and are "
                           f"lost: {sorted(lost)[:8]}")
         for nonce, (dist, _) in proofs.items():

@@ -386,6 +386,7 @@ class Soak:
         r = self.rounds[-1]
         self.reach("VALIDATING", r.validating())
         self.settle(r)
+        self.receiver.good.set()
         self.watch.expect(None)
         self.order("/stop")
         if self.state() != "STOPPED":
