@@ -91,11 +91,11 @@ def hanging(node, server):
     house.until("some are too many", lambda: [s for s, _ in found if s == 429])
     asked = time.monotonic()
     assert house.call(node.management, "GET", "/api/v1/state")[0] == 200
-    assert time.monotonic() - asked < 1
+    assert time.monotonic() - asked < house.roomy(2)
     for thread in threads:
         thread.join()
     took = time.monotonic() - begun
-    assert took < 6, took
+    assert took < house.roomy(8), took
     ended = [json.loads(text) for status, text in found if status == 200]
     assert len(ended) == 16 and sum(s == 429 for s, _ in found) == 4, [s for s, _ in found]
     assert all(not e["reachable"] and e["status"] is None and "timed out" in e["problem"].lower()
