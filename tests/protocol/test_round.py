@@ -341,9 +341,10 @@ def main():
     tests = (honest_nodes, an_invented_batch, an_accuser, a_thief, an_existing_node,
              callbacks_that_go_nowhere, called_off_and_refused, a_network_node_that_ends)
     print(f"1..{len(tests)}")
-    for number, test in enumerate(tests, 1):
-        test()
-        print(f"ok {number} - {test.__name__}", flush=True)
+    with PARAMS:
+        for number, test in enumerate(tests, 1):
+            test()
+            print(f"ok {number} - {test.__name__}", flush=True)
 
 
 main()
