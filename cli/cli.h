@@ -73,9 +73,10 @@ typedef struct cli_reply {
 bool cli_http(const char *name, const char *method, const char *url, const char *body,
 	      cli_reply *reply);
 
-/* Complains with the text of an error's body, whatever its shape; answers CLI_USAGE for status
- * 400. */
-int cli_refused(const char *name, const cli_reply *reply);
+/* An exchange with JSON as its answer, a new reference. Else complains, with the text of an error's
+ * body whatever its shape, and answers the exit code: CLI_USAGE for status 400. */
+int cli_http_json(const char *name, const char *method, const char *url, const char *body,
+		  json_t **answer);
 
 /* Each event's data line ("[DONE]" included) to fn until it answers false. A status other than 200
  * is an error whose body is shown. */

@@ -70,7 +70,8 @@ bool cli_http(const char *name, const char *method, const char *url, const char 
 	return false;
 }
 
-int cli_refused(const char *name, const cli_reply *reply)
+/* The text of an error's body, whatever its shape. */
+static int refused(const char *name, const cli_reply *reply)
 {
 	json_t *body = json_loads(reply->body, 0, NULL);
 	const json_t *error = json_object_get(body, "error");
@@ -82,6 +83,27 @@ int cli_refused(const char *name, const cli_reply *reply)
 	code = cli_complain(name, code, "%s (status %ld)", text ? text : reply->body,
 			    reply->status);
 	json_decref(body);
+	return code;
+}
+
+int cli_http_json(const char *name, const char *method, const char *url, const char *body,
+		  json_t **answer)
+{
+	cli_reply reply;
+	int code = CLI_OK;
+
+	*answer = NULL;
+	if (!cli_http(name, method, url, body, &reply))
+		return CLI_FAILED;
+	if (reply.status / 100 != 2) {
+		code = refused(name, &reply);
+	} else {
+		*answer = json_loads(reply.body, JSON_DECODE_ANY, NULL);
+		if (!*answer)
+			code = cli_complain(name, CLI_FAILED, "the answer is no JSON: %.100s",
+					    reply.body);
+	}
+	free(reply.body);
 	return code;
 }
 

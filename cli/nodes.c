@@ -68,24 +68,9 @@ static int call(const nodes_arguments *arguments, const char *method, const char
 		const char *body, json_t **answer)
 {
 	char *url = admin_url(arguments, suffix);
-	cli_reply reply;
-	int code = CLI_OK;
+	int code = url ? cli_http_json("nodes", method, url, body, answer) : CLI_FAILED;
 
-	*answer = NULL;
-	if (!url || !cli_http("nodes", method, url, body, &reply)) {
-		free(url);
-		return CLI_FAILED;
-	}
 	free(url);
-	if (reply.status / 100 != 2) {
-		code = cli_refused("nodes", &reply);
-	} else {
-		*answer = json_loads(reply.body, JSON_DECODE_ANY, NULL);
-		if (!*answer)
-			code = cli_complain("nodes", CLI_FAILED, "the answer is no JSON: %.100s",
-					    reply.body);
-	}
-	free(reply.body);
 	return code;
 }
 

@@ -115,30 +115,16 @@ static int call(const round_arguments *arguments, const char *method, const char
 		const char *body, json_t **report)
 {
 	size_t len = strlen(arguments->network_node);
-	cli_reply reply;
 	char *url;
-	int code = CLI_OK;
+	int code;
 
-	*report = NULL;
 	while (len > 0 && arguments->network_node[len - 1] == '/')
 		len--;
 	if (asprintf(&url, "%.*s/admin/v1/poc/rounds%s", (int)len, arguments->network_node, path) <
 	    0)
 		return CLI_FAILED;
-	if (!cli_http("poc", method, url, body, &reply)) {
-		free(url);
-		return CLI_FAILED;
-	}
+	code = cli_http_json("poc", method, url, body, report);
 	free(url);
-	if (reply.status / 100 != 2) {
-		code = cli_refused("poc", &reply);
-	} else {
-		*report = json_loads(reply.body, 0, NULL);
-		if (!*report)
-			code = cli_complain("poc", CLI_FAILED, "the answer is no JSON: %.100s",
-					    reply.body);
-	}
-	free(reply.body);
 	return code;
 }
 
@@ -279,6 +265,7 @@ static int watch(const round_arguments *arguments, json_t **report)
 				json_decref(ignored);
 		}
 		json_decref(*report);
+		*report = NULL;
 		code = call(arguments, "GET", "/latest", NULL, report);
 	}
 	if (live)

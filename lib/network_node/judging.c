@@ -14,14 +14,6 @@ static bool of_round(const gh__proof_batch *batch, const gh__round *round)
 	       strcmp(batch->public_key, round->public_key) == 0;
 }
 
-static gh__tally_node *numbered(gh__tally *tally, uint64_t number)
-{
-	for (size_t i = 0; i < tally->count; i++)
-		if (tally->nodes[i].number == number)
-			return &tally->nodes[i];
-	return NULL;
-}
-
 /* ---- claims ---- */
 
 static bool add_claims(gh__tally_node *node, const gh__proof_batch *batch, double r_target)
@@ -58,7 +50,7 @@ gh_status gh__judging_read_claims(gh__tally *tally, const gh__round *round, gh__
 		gh__free(batch);
 		status = gh__proof_store_next(proofs, round->block_height, &cursor, &batch, error);
 		node = status == GH_OK && batch && of_round(batch, round)
-			       ? numbered(tally, batch->node_num)
+			       ? gh__tally_find(tally, batch->node_num)
 			       : NULL;
 		if (node && !add_claims(node, batch, round->r_target))
 			status = gh__fail_nomem(error);
@@ -181,7 +173,7 @@ static void take_answer(gh__tally *tally, const gh__proof_verdict *verdict, cons
 	gh__tally_node *node;
 
 	gh__tally_of_ticket(verdict->batch.node_num, &number, &judge);
-	node = numbered(tally, number);
+	node = gh__tally_find(tally, number);
 	for (int i = 0; node && i < node->judge_count; i++) {
 		gh__judgement *j = &node->judges[i];
 

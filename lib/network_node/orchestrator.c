@@ -133,14 +133,6 @@ static void fleet_done(fleet *f)
 	gh__provers_free(f->nodes, f->count);
 }
 
-static gh__tally_node *entry_of(gh__tally *tally, uint64_t number)
-{
-	for (size_t i = 0; i < tally->count; i++)
-		if (tally->nodes[i].number == number)
-			return &tally->nodes[i];
-	return NULL;
-}
-
 /* The rate counts from when the network was built. */
 static void measure(gh__tally_node *node, const gh__prover *now)
 {
@@ -175,7 +167,7 @@ static void refresh(gh__orchestrator *o, const fleet *f)
 	pthread_mutex_lock(&o->lock);
 	for (size_t i = 0; i < f->count; i++) {
 		const gh__prover *now = &f->nodes[i];
-		gh__tally_node *node = entry_of(&o->tally, now->number);
+		gh__tally_node *node = gh__tally_find(&o->tally, now->number);
 
 		if (!node)
 			continue;
@@ -343,7 +335,7 @@ static gh_status set_up_judges(gh__orchestrator *o, const fleet *f, gh_error *er
 	if (!able)
 		return gh__fail_nomem(error);
 	for (size_t i = 0; i < f->count; i++) {
-		const gh__tally_node *node = entry_of(&o->tally, f->nodes[i].number);
+		const gh__tally_node *node = gh__tally_find(&o->tally, f->nodes[i].number);
 
 		if (node)
 			able[node - o->tally.nodes] = f->nodes[i].on_duty;

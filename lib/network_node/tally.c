@@ -5,6 +5,14 @@
 
 #include "base/alloc.h"
 
+gh__tally_node *gh__tally_find(const gh__tally *tally, uint64_t number)
+{
+	for (size_t i = 0; i < tally->count; i++)
+		if (tally->nodes[i].number == number)
+			return &tally->nodes[i];
+	return NULL;
+}
+
 size_t gh__tally_judgements(const gh__tally *tally)
 {
 	return tally->count * GH__JUDGES_MAX;

@@ -63,6 +63,8 @@ typedef struct gh__tally {
 	size_t count;
 } gh__tally;
 
+gh__tally_node *gh__tally_find(const gh__tally *tally, uint64_t number); /* NULL: unknown */
+
 /* All judgements, by index below gh__tally_judgements(): NULL where there is none. *node (may be
  * NULL): who is judged. */
 size_t gh__tally_judgements(const gh__tally *tally);

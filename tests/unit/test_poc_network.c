@@ -241,6 +241,41 @@ START_TEST(hits_are_counted_kept_and_judged)
 }
 END_TEST
 
+/* Of 200 hits ten are replaced by nonces that do not hit, with distances that look well. */
+START_TEST(ten_lies_in_two_hundred)
+{
+	enum { TRIED = 600, CLAIMED = 200, LIES = 10 };
+	uint64_t hits[TRIED], misses[LIES];
+	double dist[TRIED];
+	size_t missed = 0;
+	gh_poc_params params;
+	gh_poc_options options = options_for(&params, "inttest");
+	gh_poc_verdict verdict;
+	gh_poc *poc;
+
+	assert_ok(gh_poc_create(&poc, &options, error));
+	for (uint64_t i = 0; i < TRIED; i++)
+		hits[i] = i;
+	assert_ok(gh_poc_distances(poc, public_key, hits, TRIED, dist, error));
+	for (uint64_t i = 0; i < TRIED && missed < LIES; i++)
+		if (dist[i] > GH_POC_R_TARGET)
+			misses[missed++] = i;
+	ck_assert_uint_eq(missed, LIES);
+	ck_assert_uint_ge(gh_poc_filter(hits, dist, TRIED, GH_POC_R_TARGET), CLAIMED);
+	assert_ok(gh_poc_validate(poc, &verdict, public_key, hits, dist, CLAIMED, GH_POC_R_TARGET,
+				  GH_POC_FRAUD_THRESHOLD, NULL, error));
+	ck_assert(verdict.n_invalid == 0 && !verdict.fraud_detected);
+	for (size_t i = 0; i < LIES; i++) {
+		hits[i * CLAIMED / LIES] = misses[i];
+		dist[i * CLAIMED / LIES] = 1.3 + 0.01 * (double)i;
+	}
+	assert_ok(gh_poc_validate(poc, &verdict, public_key, hits, dist, CLAIMED, GH_POC_R_TARGET,
+				  GH_POC_FRAUD_THRESHOLD, NULL, error));
+	ck_assert(verdict.n_invalid == LIES && verdict.fraud_detected);
+	gh_poc_free(poc);
+}
+END_TEST
+
 START_TEST(measuring_is_interrupted_and_goes_on)
 {
 	gh_poc_params params;
@@ -375,6 +410,7 @@ int main(void)
 	tcase_add_test(tests, computing_is_interrupted_and_goes_on);
 	tcase_add_test(tests, the_ceiling_is_measured);
 	tcase_add_test(tests, hits_are_counted_kept_and_judged);
+	tcase_add_test(tests, ten_lies_in_two_hundred);
 	tcase_add_test(tests, measuring_is_interrupted_and_goes_on);
 	tcase_add_test(tests, keys_and_nonces_are_taken_as_they_are);
 	tcase_add_test(tests, no_memory_is_no_crash);
