@@ -29,6 +29,9 @@ int poc_bench(poc_arguments *arguments);
 int poc_verify(poc_arguments *arguments);
 int poc_round(int argc, char **argv); /* its options are its own */
 
+/* What --params names: a file, by its ending, or else a set. */
+bool poc_params_in_file(const char *given);
+
 /* A whole file; caller frees. NULL: said why. */
 char *poc_read_file(const char *path, size_t *len);
 

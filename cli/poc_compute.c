@@ -33,15 +33,21 @@ char *poc_read_file(const char *path, size_t *len)
 	return text;
 }
 
-/* A set by name, or a file that ends in .json. */
+bool poc_params_in_file(const char *given)
+{
+	size_t len = strlen(given);
+
+	return len >= 5 && strcmp(given + len - 5, ".json") == 0;
+}
+
 static int read_params(const char *given, gh_poc_params *out)
 {
 	gh_error error = GH_ERROR_INIT;
-	size_t len = strlen(given);
 	gh_status status;
+	size_t len;
 	char *text;
 
-	if (len < 5 || strcmp(given + len - 5, ".json") != 0) {
+	if (!poc_params_in_file(given)) {
 		status = gh_poc_params_named(out, given, &error);
 		return status == GH_OK ? CLI_OK
 				       : cli_complain("poc", CLI_USAGE, "--params: %s", error.text);

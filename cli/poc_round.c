@@ -87,12 +87,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static int add_params(round_arguments *arguments)
 {
 	const char *given = arguments->params;
-	size_t len = strlen(given);
 	json_error_t problem;
 	json_t *object;
+	size_t len;
 	char *text;
 
-	if (len < 5 || strcmp(given + len - 5, ".json") != 0) {
+	if (!poc_params_in_file(given)) {
 		set(arguments, "params", json_string(given));
 		return CLI_OK;
 	}
