@@ -278,6 +278,18 @@ def callbacks_that_go_nowhere():
     assert bad.returncode == 2 and "callback_url" in bad.stderr, bad
 
 
+def proof_workers(node):
+    found = []
+    for pid in node.children():
+        try:
+            with open(f"/proc/{pid}/cmdline") as cmdline:
+                if "--no-model" in cmdline.read():
+                    found.append(pid)
+        except FileNotFoundError:
+            pass  # it has ended meanwhile
+    return found
+
+
 def called_off_and_refused():
     with tempfile.TemporaryDirectory() as folder, house.NetworkNode(folder) as network, \
             house.InferenceNode() as a:
@@ -309,13 +321,18 @@ def called_off_and_refused():
         assert stage() == "CANCELLED"
         all_serve(network)
         # A worker that dies in a round is replaced, and the node stays in it.
-        process = subprocess.Popen(command(network, "--seconds", "4", "--json"),
+        process = subprocess.Popen(command(network, "--seconds", "8", "--json"),
                                    stdout=subprocess.PIPE, text=True)
-        house.until("proofs are found", lambda: house.call(
-            a.management, "GET", "/api/v1/pow/status")[1].find('"hits":0') < 0 and
-            json.loads(house.call(a.management, "GET", "/api/v1/pow/status")[1]).get("hits"))
-        workers = [pid for pid in a.children() if "--no-model" in open(f"/proc/{pid}/cmdline").read()]
-        assert workers
+        workers = []
+
+        def proofs_are_found():
+            # What the round before has found is still told until the node is told of this one.
+            told = json.loads(house.call(a.management, "GET", "/api/v1/pow/status")[1])
+            if stage() != "GENERATING" or told["status"] != "GENERATING" or not told.get("hits"):
+                return False
+            workers[:] = proof_workers(a)
+            return workers
+        house.until("proofs are found", proofs_are_found)
         subprocess.run(["kill", "-9", *map(str, workers)], check=True)
         out, _ = process.communicate(timeout=200)
         report = json.loads(out)
