@@ -67,8 +67,8 @@ static inline int64_t gh__linear_x_stride(const gh__linear_desc *desc)
 
 size_t gh__linear_workspace(const gh__linear_desc *desc, int64_t rows);
 size_t gh__linear_packed_size(const gh__linear_desc *desc);
-gh_status gh__linear_pack(const gh__cpu *cpu, const gh__linear_desc *desc, void *dst,
-			  const void *src, int64_t row, int64_t rows, gh_error *error);
+void gh__linear_pack(const gh__cpu *cpu, const gh__linear_desc *desc, void *dst, const void *src,
+		     int64_t row, int64_t rows);
 size_t gh__linear_scratch(void);
 
 size_t gh__attention_workspace(int64_t rows);

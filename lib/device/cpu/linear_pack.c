@@ -1,6 +1,5 @@
 #include <string.h>
 
-#include "base/error.h"
 #include "device/cpu/kernels.h"
 
 /*
@@ -92,37 +91,10 @@ static void pack_rows(void *arg, int64_t first, int64_t count)
 	}
 }
 
-/* The first code that is no number; count: none. */
-static int64_t find_nan(const unsigned char *codes, int64_t count)
-{
-	int64_t i = 0;
-
-	for (; i + 64 <= count; i += 64) {
-		unsigned char found = 0;
-
-		for (int j = 0; j < 64; j++)
-			found |= (codes[i + j] & 0x7f) == 0x7f;
-		if (found)
-			break;
-	}
-	while (i < count && (codes[i] & 0x7f) != 0x7f)
-		i++;
-	return i;
-}
-
-gh_status gh__linear_pack(const gh__cpu *cpu, const gh__linear_desc *desc, void *dst,
-			  const void *src, int64_t row, int64_t rows, gh_error *error)
+void gh__linear_pack(const gh__cpu *cpu, const gh__linear_desc *desc, void *dst, const void *src,
+		     int64_t row, int64_t rows)
 {
 	pack_job job = { desc, dst, src, row };
 
-	if (desc->weight == GH_E4M3) {
-		int64_t at = find_nan(src, rows * desc->k);
-
-		if (at < rows * desc->k)
-			return gh__fail(error, GH_ENUMERIC,
-					"weight row %lld, column %lld: not a number",
-					(long long)(row + at / desc->k), (long long)(at % desc->k));
-	}
 	gh__cpu_rows(cpu, pack_rows, &job, rows, GH__PANEL);
-	return GH_OK;
 }

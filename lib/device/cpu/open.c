@@ -4,7 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
-#include "device/cpu/check.h"
+#include "device/check.h"
 #include "device/cpu/machine.h"
 #include "device/cpu/memory.h"
 
@@ -80,7 +80,7 @@ static gh_status reserve_scratch(gh__cpu *cpu, size_t size, gh_error *error)
 static gh_status cpu_prepare(void *self, const gh__op_desc *desc, gh__kernel **out, gh_error *error)
 {
 	gh__kernel *kernel;
-	gh_status status = gh__cpu_check(desc, error);
+	gh_status status = gh__op_check(desc, error);
 
 	if (status == GH_OK)
 		status = reserve_scratch(self, scratch_need(desc), error);
@@ -138,15 +138,11 @@ static void cpu_interrupt(void *self, bool interrupted)
 static gh_status cpu_pack(void *self, const gh__kernel *kernel, void *dst, const void *src,
 			  int64_t row, int64_t rows, gh_error *error)
 {
-	const gh__linear_desc *desc = &kernel->desc.linear;
+	gh_status status = gh__op_check_pack(&kernel->desc, src, row, rows, error);
 
-	if (kernel->desc.kind != GH__OP_LINEAR)
-		return gh__fail(error, GH_EINVAL, "operation: %d has no weights to pack",
-				(int)kernel->desc.kind);
-	if (row < 0 || rows < 0 || row > desc->n || rows > desc->n - row)
-		return gh__fail(error, GH_EINVAL, "rows: %lld from %lld are not among %lld",
-				(long long)rows, (long long)row, (long long)desc->n);
-	return verdict(self, gh__linear_pack(self, desc, dst, src, row, rows, error), error);
+	if (status == GH_OK)
+		gh__linear_pack(self, &kernel->desc.linear, dst, src, row, rows);
+	return verdict(self, status, error);
 }
 
 static gh_status cpu_run(void *self, const gh__kernel *kernel, const gh__op_args *args,

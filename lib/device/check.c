@@ -1,4 +1,4 @@
-#include "device/cpu/check.h"
+#include "device/check.h"
 
 #include "base/error.h"
 
@@ -140,7 +140,7 @@ static gh_status check_attention(const gh__attention_desc *desc, gh_error *error
 	return GH_OK;
 }
 
-gh_status gh__cpu_check(const gh__op_desc *desc, gh_error *error)
+gh_status gh__op_check(const gh__op_desc *desc, gh_error *error)
 {
 	gh_status status;
 
@@ -167,4 +167,43 @@ gh_status gh__cpu_check(const gh__op_desc *desc, gh_error *error)
 				       : status;
 	}
 	return gh__fail(error, GH_ENOTSUP, "operation: %d is unknown", (int)desc->kind);
+}
+
+/* The first code that is no number; count: none. */
+static int64_t find_nan(const unsigned char *codes, int64_t count)
+{
+	int64_t i = 0;
+
+	for (; i + 64 <= count; i += 64) {
+		unsigned char found = 0;
+
+		for (int j = 0; j < 64; j++)
+			found |= (codes[i + j] & 0x7f) == 0x7f;
+		if (found)
+			break;
+	}
+	while (i < count && (codes[i] & 0x7f) != 0x7f)
+		i++;
+	return i;
+}
+
+gh_status gh__op_check_pack(const gh__op_desc *desc, const void *src, int64_t row, int64_t rows,
+			    gh_error *error)
+{
+	const gh__linear_desc *linear = &desc->linear;
+	int64_t at;
+
+	if (desc->kind != GH__OP_LINEAR)
+		return gh__fail(error, GH_EINVAL, "operation: %d has no weights to pack",
+				(int)desc->kind);
+	if (row < 0 || rows < 0 || row > linear->n || rows > linear->n - row)
+		return gh__fail(error, GH_EINVAL, "rows: %lld from %lld are not among %lld",
+				(long long)rows, (long long)row, (long long)linear->n);
+	if (linear->weight != GH_E4M3)
+		return GH_OK;
+	at = find_nan(src, rows * linear->k);
+	if (at < rows * linear->k)
+		return gh__fail(error, GH_ENUMERIC, "weight row %lld, column %lld: not a number",
+				(long long)(row + at / linear->k), (long long)(at % linear->k));
+	return GH_OK;
 }
