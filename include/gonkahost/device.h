@@ -14,9 +14,9 @@ GH_BEGIN
 /** Zero means default in every field; new fields go at the end. */
 typedef struct gh_device_options {
 	size_t struct_size; /**< set by GH_DEVICE_OPTIONS_INIT */
-	const char *kind;   /**< "cpu"; NULL = the best that is there; borrows for the call */
+	const char *kind;   /**< "cpu" or "cuda"; NULL = "cpu"; borrows for the call */
 	int32_t index;      /**< which one of several, from 0 */
-	int32_t threads;    /**< threads of a CPU device; 0 = one for each core */
+	int32_t threads;    /**< threads on the host; 0 = one for each core */
 	uint32_t flags;     /**< GH_DEVICE_* bits */
 	uint32_t reserved;  /**< must be 0 */
 } gh_device_options;
@@ -32,7 +32,7 @@ typedef struct gh_device_info {
 	char kind[16];   /**< "cpu" or "cuda" */
 	char name[128];  /**< name as the maker gives it */
 	int64_t memory;  /**< bytes in all */
-	int32_t threads; /**< CPU: threads that it uses */
+	int32_t threads; /**< threads that it uses on the host */
 	int32_t vector;  /**< CPU: 1 when the vector kernels are used */
 } gh_device_info;
 

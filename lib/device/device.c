@@ -7,6 +7,12 @@
 #include "base/options.h"
 #include "device/cpu/machine.h"
 #include "device/cpu/open.h"
+#include "device/cuda/module.h"
+
+static bool is_cuda(const gh_device_options *options)
+{
+	return strcmp(options->kind, "cuda") == 0;
+}
 
 static gh_status read_options(gh_device_options *out, const gh_device_options *options,
 			      gh_error *error)
@@ -22,10 +28,13 @@ static gh_status read_options(gh_device_options *out, const gh_device_options *o
 	if (out->reserved != 0)
 		return gh__fail(error, GH_EINVAL, "device reserved: %u, expected 0",
 				(unsigned)out->reserved);
-	if (out->kind && strcmp(out->kind, "cpu") != 0)
+	if (out->kind == NULL)
+		out->kind = "cpu";
+	if (strcmp(out->kind, "cpu") != 0 && !is_cuda(out))
 		return gh__fail(error, GH_ENODEVICE,
-				"device kind: \"%.32s\" is not here; \"cpu\" is", out->kind);
-	if (out->index != 0)
+				"device kind: \"%.32s\" is not here; \"cpu\" and \"cuda\" are",
+				out->kind);
+	if (!is_cuda(out) && out->index != 0)
 		return gh__fail(error, GH_ENODEVICE,
 				"device index: %d is not here; the cpu's only one is 0",
 				(int)out->index);
@@ -34,22 +43,47 @@ static gh_status read_options(gh_device_options *out, const gh_device_options *o
 
 gh_status gh_device_info_get(gh_device_info *out, const gh_device_options *options, gh_error *error)
 {
+	const gh__cuda_module *module;
 	gh_device_options all;
 	gh_status status;
 
 	if (!out)
 		return gh__fail(error, GH_EINVAL, "out: NULL");
 	status = read_options(&all, options, error);
-	return status == GH_OK ? gh__cpu_info(out, &all, error) : status;
+	if (status != GH_OK || !is_cuda(&all))
+		return status == GH_OK ? gh__cpu_info(out, &all, error) : status;
+	status = gh__cuda_module_get(&module, error);
+	if (status == GH_OK)
+		status = module->info(out, all.index, error);
+	return status == GH_OK ? gh__cpu_threads(&out->threads, &all, error) : status;
 }
 
 gh_status gh__device_available(int64_t *out, const gh_device_options *options, gh_error *error)
 {
+	const gh__cuda_module *module;
 	gh_device_options all;
 	gh_status status = read_options(&all, options, error);
 
-	*out = status == GH_OK ? gh__cpu_available("") : 0;
-	return status;
+	*out = 0;
+	if (status != GH_OK)
+		return status;
+	if (!is_cuda(&all)) {
+		*out = gh__cpu_available("");
+		return GH_OK;
+	}
+	status = gh__cuda_module_get(&module, error);
+	return status == GH_OK ? module->available(out, all.index, error) : status;
+}
+
+static gh_status fill(gh__device *device, const gh_device_options *options, gh_error *error)
+{
+	const gh__cuda_module *module;
+	gh_status status;
+
+	if (!is_cuda(options))
+		return gh__cpu_open(device, options, error);
+	status = gh__cuda_module_get(&module, error);
+	return status == GH_OK ? module->open(device, options, error) : status;
 }
 
 gh_status gh__device_open(gh__device **out, const gh_device_options *options, gh_error *error)
@@ -63,7 +97,7 @@ gh_status gh__device_open(gh__device **out, const gh_device_options *options, gh
 	device = gh__calloc(1, sizeof *device);
 	if (!device)
 		return gh__fail_nomem(error);
-	status = gh__cpu_open(device, &all, error);
+	status = fill(device, &all, error);
 	if (status != GH_OK) {
 		gh__free(device);
 		return status;

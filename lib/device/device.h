@@ -52,7 +52,7 @@ typedef struct gh__device {
 	int64_t memory_total; /* bytes that a plan may count on */
 } gh__device;
 
-/* "cpu": threads 0 = all cores; scalar true = the scalar kernels even where AVX2 is there. */
+/* As options say; "cuda" opens the module (device/cuda/module.h). */
 gh_status gh__device_open(gh__device **out, const gh_device_options *options, gh_error *error);
 void gh__device_close(gh__device *device);
 

@@ -190,6 +190,7 @@ typedef struct gh__attention_args {
 	const void *cache;
 	float k_scale, v_scale;
 	const struct gh__step *step; /* device copy */
+	const struct gh__step *host; /* a copy of it on the host: its counts say what to launch */
 	void *y;                     /* [m, heads * head_dim] */
 	int64_t y_stride;
 	void *workspace;

@@ -140,6 +140,7 @@ static void attend(pass *p, const gh__layer_weights *w, void *cache)
 				   .k_scale = w->k_scale,
 				   .v_scale = w->v_scale,
 				   .step = p->device_step,
+				   .host = &p->view,
 				   .y = p->heads,
 				   .y_stride = r->plan->heads.count * r->model->desc.shape.head_dim,
 				   .workspace = r->buf.workspace } });

@@ -1,0 +1,31 @@
+#ifndef GH_DEVICE_CUDA_MODULE_H
+#define GH_DEVICE_CUDA_MODULE_H
+
+#include "device/device.h"
+
+/*
+ * The module libgonkahost-cuda.so, as the library sees it: one symbol that answers a table. Both
+ * are built from one tree; the number says so, and is looked at before anything else.
+ */
+#define GH__CUDA_ABI    1u
+#define GH__CUDA_MODULE "libgonkahost-cuda.so"
+#define GH__CUDA_SYMBOL "gh_cuda_module"
+
+typedef struct gh__cuda_module {
+	uint32_t abi; /* GH__CUDA_ABI; first for ever */
+	gh_status (*count)(int *out, gh_error *error);
+	gh_status (*info)(gh_device_info *out, int index, gh_error *error);
+	gh_status (*available)(int64_t *out, int index, gh_error *error);
+	gh_status (*open)(gh__device *out, const gh_device_options *options, gh_error *error);
+} gh__cuda_module;
+
+/*
+ * The module: opened once a process, never closed. It lies beside the library, or where the
+ * library's run path says.
+ *
+ * Errors  GH_ENODEVICE there is no module, it is of another build, or no driver or GPU is there;
+ *         the text says which and what would help
+ */
+gh_status gh__cuda_module_get(const gh__cuda_module **out, gh_error *error);
+
+#endif
