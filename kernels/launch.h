@@ -34,6 +34,9 @@ int gh__cuda_norm(const gh__launch *on, const gh__norm_desc *desc, const gh__nor
 int gh__cuda_rope(const gh__launch *on, const gh__rope_desc *desc, const gh__rope_args *args);
 int gh__cuda_glu(const gh__launch *on, const gh__glu_desc *desc, const gh__glu_args *args);
 
+/* dst |= src, bit by bit. */
+int gh__cuda_unite(const gh__launch *on, void *dst, const void *src, size_t size);
+
 /*
  * linear. W lies as it comes, [rows][stride], the stride k rounded up to 16 bytes, zeros behind k.
  * Of a SWIGLU matrix, gate and up take turns in groups of eight rows: column c of the gate is row

@@ -1,7 +1,7 @@
 #ifndef GH_COMM_COMM_H
 #define GH_COMM_COMM_H
 
-#include <gonkahost/base.h>
+#include "device/device.h"
 
 /*
  * Communicators between the ranks of a model. Collectives are explicit operations of the forward;
@@ -15,6 +15,10 @@ typedef struct gh__comm gh__comm;
 
 /* Fills out[0 .. ranks): one for each rank, to be freed each. */
 gh_status gh__comm_create_local(gh__comm **out, int ranks, gh_error *error);
+
+/* From now on the data of gathers, merges and messages of this rank lies in the memory of devices of
+ * one kind, this rank's being `device`; without it, in the host's. */
+void gh__comm_use(gh__comm *comm, gh__device *device);
 void gh__comm_free(gh__comm *comm);
 int gh__comm_rank(const gh__comm *comm);
 int gh__comm_ranks(const gh__comm *comm);
@@ -35,7 +39,7 @@ gh_status gh__comm_gather_columns(gh__comm *comm, const void *src, int64_t src_s
  */
 gh_status gh__comm_merge(gh__comm *comm, void *data, size_t size, gh_error *error);
 
-/* values[i] = max over ranks, exact. */
+/* values[i] = max over ranks, exact; always on the host. */
 gh_status gh__comm_max(gh__comm *comm, float *values, size_t count, gh_error *error);
 
 gh_status gh__comm_barrier(gh__comm *comm, gh_error *error);

@@ -45,6 +45,7 @@ typedef struct group {
 
 struct gh__comm {
 	group *group;
+	gh__device *device; /* whose memory the data lies in; NULL: the host's */
 	int rank;
 };
 
@@ -98,6 +99,7 @@ gh_status gh__comm_create_local(gh__comm **out, int ranks, gh_error *error)
 			return gh__fail_nomem(error);
 		}
 		out[i]->group = g;
+		out[i]->device = NULL;
 		out[i]->rank = i;
 	}
 	return GH_OK;
@@ -110,6 +112,11 @@ void gh__comm_free(gh__comm *comm)
 	if (atomic_fetch_sub(&comm->group->references, 1) == 1)
 		group_free(comm->group);
 	gh__free(comm);
+}
+
+void gh__comm_use(gh__comm *comm, gh__device *device)
+{
+	comm->device = device;
 }
 
 int gh__comm_rank(const gh__comm *comm)
@@ -176,16 +183,51 @@ gh_status gh__comm_barrier(gh__comm *comm, gh_error *error)
 	return comm->group->ranks == 1 ? GH_OK : meet(comm->group, error);
 }
 
-/* rows x columns elements from one strided matrix to another. */
-static void copy_columns(char *dst, int64_t dst_stride, const char *src, int64_t src_stride,
-			 int64_t columns, int64_t rows, size_t element)
-{
-	size_t width = (size_t)columns * element;
+/* ---- memory ---- */
 
-	for (int64_t i = 0; i < rows; i++)
-		memcpy(dst + (size_t)(i * dst_stride) * element,
-		       src + (size_t)(i * src_stride) * element, width);
+/* What this rank has launched is done, so that others may read and write what it concerns. */
+static gh_status settle(const gh__comm *comm, gh_error *error)
+{
+	gh__device *d = comm->device;
+
+	return d ? d->table->synchronise(d->self, d->stream, error) : GH_OK;
 }
+
+static gh_status settle_and_meet(gh__comm *comm, gh_error *error)
+{
+	gh_status status = settle(comm, error);
+
+	return status == GH_OK ? meet(comm->group, error) : status;
+}
+
+/* rows of `width` bytes from one strided matrix to another. */
+static gh_status copy(const gh__comm *comm, char *dst, size_t dst_pitch, const char *src,
+		      size_t src_pitch, size_t width, int64_t rows, gh_error *error)
+{
+	gh__device *d = comm->device;
+
+	if (d != NULL)
+		return d->table->copy(d->self, dst, dst_pitch, src, src_pitch, width, (size_t)rows,
+				      d->stream, error);
+	for (int64_t i = 0; i < rows; i++, dst += dst_pitch, src += src_pitch)
+		memcpy(dst, src, width);
+	return GH_OK;
+}
+
+/* dst |= src */
+static gh_status unite(const gh__comm *comm, char *dst, const char *src, size_t size,
+		       gh_error *error)
+{
+	gh__device *d = comm->device;
+
+	if (d != NULL)
+		return d->table->unite(d->self, dst, src, size, d->stream, error);
+	for (size_t i = 0; i < size; i++)
+		dst[i] = (char)(dst[i] | src[i]);
+	return GH_OK;
+}
+
+/* ---- collectives ---- */
 
 gh_status gh__comm_gather_columns(gh__comm *comm, const void *src, int64_t src_stride,
 				  int64_t first, int64_t columns, void *dst, int64_t dst_stride,
@@ -203,10 +245,8 @@ gh_status gh__comm_gather_columns(gh__comm *comm, const void *src, int64_t src_s
 		.total = total,
 		.element = element,
 	};
-	status = gh__comm_barrier(comm, error);
-	if (status != GH_OK)
-		return status;
-	for (int r = 0; r < g->ranks; r++) {
+	status = settle_and_meet(comm, error);
+	for (int r = 0; r < g->ranks && status == GH_OK; r++) {
 		const slot *s = &g->slots[r];
 
 		/* All ranks see the same slots, so all come to the same verdict. */
@@ -220,10 +260,13 @@ gh_status gh__comm_gather_columns(gh__comm *comm, const void *src, int64_t src_s
 			break;
 		}
 		if (dst != NULL)
-			copy_columns((char *)dst + (size_t)s->first * element, dst_stride, s->data,
-				     s->stride, s->columns, rows, element);
+			status = copy(comm, (char *)dst + (size_t)s->first * element,
+				      (size_t)dst_stride * element, s->data,
+				      (size_t)s->stride * element, (size_t)s->columns * element,
+				      rows, error);
 	}
-	status = gh__comm_barrier(comm, error);
+	if (status == GH_OK)
+		status = settle_and_meet(comm, error);
 	return lies != GH_OK ? lies : status;
 }
 
@@ -264,28 +307,28 @@ gh_status gh__comm_merge(gh__comm *comm, void *data, size_t size, gh_error *erro
 	group *g = comm->group;
 	size_t begin, end;
 	gh_status status;
+	char *mine;
 
 	if (g->ranks == 1)
 		return GH_OK;
-	status = show(comm, data, size, error);
+	status = settle(comm, error);
+	if (status == GH_OK)
+		status = show(comm, data, size, error);
 	if (status != GH_OK)
 		return status;
 	share(comm, size / 8, &begin, &end);
 	begin *= 8;
 	end = comm->rank == g->ranks - 1 ? size : end * 8;
-	for (size_t i = begin; i < end; i += 8) {
-		size_t n = end - i < 8 ? end - i : 8;
-		uint64_t all = 0, one;
-
-		for (int r = 0; r < g->ranks; r++) {
-			one = 0;
-			memcpy(&one, (const char *)g->slots[r].data + i, n);
-			all |= one;
-		}
-		for (int r = 0; r < g->ranks; r++)
-			memcpy((char *)g->slots[r].data + i, &all, n);
-	}
-	return meet(g, error);
+	mine = (char *)data + begin;
+	for (int r = 0; r < g->ranks && status == GH_OK; r++)
+		if (r != comm->rank)
+			status = unite(comm, mine, (const char *)g->slots[r].data + begin,
+				       end - begin, error);
+	for (int r = 0; r < g->ranks && status == GH_OK; r++)
+		if (r != comm->rank)
+			status = copy(comm, (char *)g->slots[r].data + begin, 0, mine, 0,
+				      end - begin, 1, error);
+	return status == GH_OK ? settle_and_meet(comm, error) : status;
 }
 
 gh_status gh__comm_max(gh__comm *comm, float *values, size_t count, gh_error *error)
@@ -330,6 +373,8 @@ gh_status gh__comm_send(gh__comm *comm, int to, const void *data, size_t size, g
 	bool aborted, refused;
 	channel *c;
 
+	if (status == GH_OK)
+		status = settle(comm, error);
 	if (status != GH_OK)
 		return status;
 	c = &g->channels[comm->rank * g->ranks + to];
@@ -375,7 +420,9 @@ gh_status gh__comm_recv(gh__comm *comm, int from, void *data, size_t size, gh_er
 	pthread_mutex_unlock(&g->mutex);
 	/* The sender waits for taken, so the copy needs no lock. */
 	if (sent == size && size > 0)
-		memcpy(data, message, size);
+		status = copy(comm, data, 0, message, 0, size, 1, error);
+	if (status == GH_OK)
+		status = settle(comm, error);
 	pthread_mutex_lock(&g->mutex);
 	c->posted = false;
 	c->refused = sent != size;
@@ -385,5 +432,5 @@ gh_status gh__comm_recv(gh__comm *comm, int from, void *data, size_t size, gh_er
 	if (sent != size)
 		return gh__fail(error, GH_EBUG, "recv: rank %d sends %zu bytes, not %zu", from,
 				sent, size);
-	return GH_OK;
+	return status;
 }

@@ -27,6 +27,12 @@ typedef struct gh__device_table {
 			    gh_error *error);
 	gh_status (*download)(void *self, void *dst, const void *src, size_t size,
 			      gh_stream *stream, gh_error *error);
+	/* Between devices' memories: rows of `width` bytes, `pitch` bytes apart. */
+	gh_status (*copy)(void *self, void *dst, size_t dst_pitch, const void *src,
+			  size_t src_pitch, size_t width, size_t rows, gh_stream *stream,
+			  gh_error *error);
+	gh_status (*unite)(void *self, void *dst, const void *src, size_t size, gh_stream *stream,
+			   gh_error *error); /* dst |= src, bit by bit */
 	gh_status (*synchronise)(void *self, gh_stream *stream, gh_error *error);
 
 	gh_status (*prepare)(void *self, const gh__op_desc *desc, gh__kernel **out,

@@ -244,6 +244,10 @@ static void load_rank(void *arg)
 					&l->error);
 	if (l->status == GH_OK)
 		l->status = gh__weights_resident(&rank->weights, &load, &l->error);
+	/* They are read from other streams than the one that wrote them. */
+	if (l->status == GH_OK)
+		l->status = rank->device->table->synchronise(rank->device->self,
+							     rank->device->stream, &l->error);
 	gh__kernels_free(&kernels);
 	if (l->status != GH_OK)
 		gh__comm_abort(l->stage);

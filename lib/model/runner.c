@@ -381,6 +381,10 @@ static gh_status rank_prepare(gh__rank *rank, runner *r, int index, gh_error *er
 	if (status != GH_OK)
 		return status;
 	rank->memory.device = rank->cache_memory.device = rank->device;
+	if (rank->stage != NULL) {
+		gh__comm_use(rank->stage, rank->device);
+		gh__comm_use(rank->line, rank->device);
+	}
 	return gh__kernels_prepare(&rank->kernels, rank->device, &r->model->desc,
 				   &r->model->numerics, &held->plan, error);
 }

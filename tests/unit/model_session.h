@@ -65,6 +65,21 @@ typedef struct feed {
 	const int32_t *ids;
 } feed;
 
+/* The last step's logits, widened. */
+static inline void session_logits(const session *s, float *out, size_t count)
+{
+	gh__device *device = s->last->device;
+	gh_dtype dtype = s->model->numerics.logits;
+	void *narrow = gh__malloc(count * sizeof(float));
+
+	ck_assert_ptr_nonnull(narrow);
+	assert_ok(device->table->download(device->self, narrow, s->last->buf.all_logits,
+					  count * gh_dtype_size(dtype), device->stream, error));
+	assert_ok(device->table->synchronise(device->self, device->stream, error));
+	gh__convert(out, GH_F32, narrow, dtype, count);
+	gh__free(narrow);
+}
+
 /* One step of all feeds; logits [all rows, vocab] in f32 if not NULL; results [feeds] the greedy
  * token after each feed's last row, and the five most probable, if not NULL. */
 static inline gh_status session_try(session *s, const feed *feeds, int count, float *logits,
@@ -124,8 +139,7 @@ static inline gh_status session_try(session *s, const feed *feeds, int count, fl
 	if (status != GH_OK)
 		return status;
 	if (logits != NULL)
-		gh__convert(logits, GH_F32, s->last->buf.all_logits, s->model->numerics.logits,
-			    (size_t)n * (size_t)s->vocab);
+		session_logits(s, logits, (size_t)n * (size_t)s->vocab);
 	return GH_OK;
 }
 

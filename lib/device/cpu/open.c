@@ -39,6 +39,28 @@ static gh_status cpu_copy(void *self, void *dst, const void *src, size_t size, g
 	return GH_OK;
 }
 
+static gh_status cpu_copy_rows(void *self, void *dst, size_t dst_pitch, const void *src,
+			       size_t src_pitch, size_t width, size_t rows, gh_stream *stream,
+			       gh_error *error)
+{
+	(void)self, (void)stream, (void)error;
+	for (size_t i = 0; i < rows; i++)
+		memcpy((char *)dst + i * dst_pitch, (const char *)src + i * src_pitch, width);
+	return GH_OK;
+}
+
+static gh_status cpu_unite(void *self, void *dst, const void *src, size_t size, gh_stream *stream,
+			   gh_error *error)
+{
+	unsigned char *to = dst;
+	const unsigned char *from = src;
+
+	(void)self, (void)stream, (void)error;
+	for (size_t i = 0; i < size; i++)
+		to[i] |= from[i];
+	return GH_OK;
+}
+
 static gh_status cpu_synchronise(void *self, gh_stream *stream, gh_error *error)
 {
 	(void)self, (void)stream, (void)error;
@@ -200,6 +222,8 @@ static const gh__device_table cpu_table = {
 	.release = cpu_release,
 	.upload = cpu_copy,
 	.download = cpu_copy,
+	.copy = cpu_copy_rows,
+	.unite = cpu_unite,
 	.synchronise = cpu_synchronise,
 	.prepare = cpu_prepare,
 	.kernel_free = cpu_kernel_free,

@@ -65,6 +65,37 @@ static gh_status cuda_download(void *self, void *dst, const void *src, size_t si
 	return copy(self, dst, src, size, cudaMemcpyDeviceToHost, error);
 }
 
+/* Of another GPU's memory, too: addresses are the process's. */
+static gh_status cuda_copy(void *self, void *dst, size_t dst_pitch, const void *src,
+			   size_t src_pitch, size_t width, size_t rows, gh_stream *stream,
+			   gh_error *error)
+{
+	gh__cuda *cuda = self;
+	gh_status status = enter(cuda, error);
+
+	(void)stream;
+	if (status != GH_OK || width == 0 || rows == 0)
+		return status;
+	if (rows == 1)
+		return copy(cuda, dst, src, width, cudaMemcpyDefault, error);
+	return gh__cuda_done(cudaMemcpy2DAsync(dst, dst_pitch, src, src_pitch, width, rows,
+					       cudaMemcpyDefault, cuda->on.stream),
+			     "copy", error);
+}
+
+static gh_status cuda_unite(void *self, void *dst, const void *src, size_t size, gh_stream *stream,
+			    gh_error *error)
+{
+	gh__cuda *cuda = self;
+	gh_status status = enter(cuda, error);
+
+	(void)stream;
+	if (status != GH_OK)
+		return status;
+	return gh__cuda_done((cudaError_t)gh__cuda_unite(&cuda->on, dst, src, size), "merge",
+			     error);
+}
+
 /* What was interrupted has not been done. */
 static gh_status verdict(gh__cuda *cuda, gh_status status, gh_error *error)
 {
@@ -247,6 +278,8 @@ static const gh__device_table cuda_table = {
 	.release = cuda_release,
 	.upload = cuda_upload,
 	.download = cuda_download,
+	.copy = cuda_copy,
+	.unite = cuda_unite,
 	.synchronise = cuda_synchronise,
 	.prepare = cuda_prepare,
 	.kernel_free = cuda_kernel_free,
