@@ -13,6 +13,7 @@
 enum {
 	KEY_MODEL = 512,
 	KEY_REVISION,
+	KEY_DEVICE,
 	KEY_DTYPE,
 	KEY_QUANTIZATION,
 	KEY_KV_DTYPE,
@@ -25,6 +26,7 @@ enum {
 static const struct argp_option options[] = {
 	{ "model", KEY_MODEL, "MODEL", 0, "Folder, or repository id in the cache", 10 },
 	{ "revision", KEY_REVISION, "NAME", 0, "Branch or commit (main)", 10 },
+	{ "device", KEY_DEVICE, "KIND", 0, "cpu or cuda (the best that is there)", 10 },
 	{ "dtype", KEY_DTYPE, "TYPE", 0, "auto, float16, bfloat16 or float32", 10 },
 	{ "quantization", KEY_QUANTIZATION, "KIND", 0, "fp8", 10 },
 	{ "kv-cache-dtype", KEY_KV_DTYPE, "TYPE", 0, "auto or fp8", 10 },
@@ -82,6 +84,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_REVISION:
 		local->load.revision = arg;
+		return 0;
+	case KEY_DEVICE:
+		local->load.device = arg;
 		return 0;
 	case KEY_DTYPE:
 		local->load.dtype = read_dtype(state, arg);

@@ -171,7 +171,7 @@ int cli_poc(int argc, char **argv)
 		{ "sets", KEY_SETS, "LIST", 0, "verify: which (inttest,devtest,testnet,mainnet)",
 		  0 },
 		{ "seconds", KEY_SECONDS, "X", 0, "bench: how long to compute (10)", 0 },
-		{ "device", KEY_DEVICE, "KIND", 0, "cpu; the best that is there", 1 },
+		{ "device", KEY_DEVICE, "KIND", 0, "cpu or cuda (the best that is there)", 1 },
 		{ "budget", KEY_BUDGET, "SIZE", 0, "Memory to use, such as 8GiB (half of it)", 1 },
 		{ "batch", KEY_BATCH, "N", 0, "Nonces at a time, at most", 1 },
 		{ "threads", KEY_THREADS, "N", 0, "Of a CPU (all cores)", 1 },

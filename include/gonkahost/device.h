@@ -14,7 +14,7 @@ GH_BEGIN
 /** Zero means default in every field; new fields go at the end. */
 typedef struct gh_device_options {
 	size_t struct_size; /**< set by GH_DEVICE_OPTIONS_INIT */
-	const char *kind;   /**< "cpu" or "cuda"; NULL = "cpu"; borrows for the call */
+	const char *kind;   /**< "cpu" or "cuda"; NULL = the best; borrows for the call */
 	int32_t index;      /**< which one of several, from 0 */
 	int32_t threads;    /**< threads on the host; 0 = one for each core */
 	uint32_t flags;     /**< GH_DEVICE_* bits */

@@ -38,7 +38,7 @@ typedef struct gh_model_options {
 	size_t struct_size;    /**< set by GH_MODEL_OPTIONS_INIT */
 	const char *cache;     /**< as in gh_hub_options; borrows for the call */
 	const char *revision;  /**< as in gh_hub_options; borrows for the call */
-	const char *device;    /**< "cpu"; NULL = the best that is there; borrows for the call */
+	const char *device;    /**< "cpu", "cuda"; NULL = the best; borrows for the call */
 	const char *overrides; /**< JSON object laid over config.json; borrows for the call */
 	int32_t dtype;         /**< of activations: GH_F32, GH_F16, GH_BF16; 0 = the checkpoint's */
 	int32_t quantization;  /**< a gh_quantization */

@@ -14,6 +14,17 @@ static bool is_cuda(const gh_device_options *options)
 	return strcmp(options->kind, "cuda") == 0;
 }
 
+/* A GPU where the module finds one. */
+static const char *best_kind(void)
+{
+	const gh__cuda_module *module;
+	int count;
+
+	if (gh__cuda_module_get(&module, NULL) == GH_OK && module->count(&count, NULL) == GH_OK)
+		return "cuda";
+	return "cpu";
+}
+
 static gh_status read_options(gh_device_options *out, const gh_device_options *options,
 			      gh_error *error)
 {
@@ -29,7 +40,7 @@ static gh_status read_options(gh_device_options *out, const gh_device_options *o
 		return gh__fail(error, GH_EINVAL, "device reserved: %u, expected 0",
 				(unsigned)out->reserved);
 	if (out->kind == NULL)
-		out->kind = "cpu";
+		out->kind = best_kind();
 	if (strcmp(out->kind, "cpu") != 0 && !is_cuda(out))
 		return gh__fail(error, GH_ENODEVICE,
 				"device kind: \"%.32s\" is not here; \"cpu\" and \"cuda\" are",
@@ -56,6 +67,21 @@ gh_status gh_device_info_get(gh_device_info *out, const gh_device_options *optio
 	if (status == GH_OK)
 		status = module->info(out, all.index, error);
 	return status == GH_OK ? gh__cpu_threads(&out->threads, &all, error) : status;
+}
+
+gh_status gh__device_count(int *out, const char *kind, gh_error *error)
+{
+	const gh__cuda_module *module;
+	gh_device_options all, options = GH_DEVICE_OPTIONS_INIT;
+	gh_status status;
+
+	options.kind = kind;
+	status = read_options(&all, &options, error);
+	*out = 1;
+	if (status != GH_OK || !is_cuda(&all))
+		return status;
+	status = gh__cuda_module_get(&module, error);
+	return status == GH_OK ? module->count(out, error) : status;
 }
 
 gh_status gh__device_available(int64_t *out, const gh_device_options *options, gh_error *error)

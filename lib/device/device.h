@@ -62,6 +62,9 @@ typedef struct gh__device {
 gh_status gh__device_open(gh__device **out, const gh_device_options *options, gh_error *error);
 void gh__device_close(gh__device *device);
 
+/* How many of this kind there are; at least 1. GH_ENODEVICE: none. */
+gh_status gh__device_count(int *out, const char *kind, gh_error *error);
+
 /* Bytes of such a device that nobody uses now. */
 gh_status gh__device_available(int64_t *out, const gh_device_options *options, gh_error *error);
 

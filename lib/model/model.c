@@ -217,8 +217,13 @@ gh_status gh__model_device(const gh_model *model, int rank, gh__device **out, gh
 {
 	gh_device_options options = GH_DEVICE_OPTIONS_INIT;
 	int32_t threads = part(model->threads, rank, model->ranks);
+	int count;
+	gh_status status = gh__device_count(&count, model->device, error);
 
+	if (status != GH_OK)
+		return status;
 	options.kind = model->device;
+	options.index = rank % count; /* ranks take turns where there are more of them */
 	options.flags = model->device_flags;
 	options.threads = threads > 0 ? threads : 1;
 	return gh__device_open(out, &options, error);

@@ -17,7 +17,7 @@ typedef struct gh__args {
 	char *tokenizer, *revision, *tokenizer_revision, *download_dir;
 	char *host;
 	int64_t port;
-	char *dtype, *quantization, *kv_cache_dtype;
+	char *device, *dtype, *quantization, *kv_cache_dtype;
 	int64_t tensor_parallel, pipeline_parallel;
 	double memory_share;
 	int64_t max_model_len; /* 0: the model's */

@@ -24,6 +24,7 @@
 
 const gh__option gh__options[] = {
 	HONOUR("model", NULL, TEXT, model),
+	CHOICE("device", NULL, device, "|auto|cuda|cpu|"),
 	CHOICE("dtype", NULL, dtype, "|auto|half|float16|bfloat16|float|float32|"),
 	HONOUR("host", NULL, TEXT, host),
 	NUMBER("port", NULL, INT, port, 0, 65535),
@@ -114,7 +115,6 @@ const gh__option gh__options[] = {
 	IGNORE_IF("config-format", TEXT, "|auto|hf|"),
 	IGNORE_IF("load-format", TEXT, "|auto|safetensors|"),
 	IGNORE("ignore-patterns", MANY),
-	IGNORE_IF("device", TEXT, "|auto|cuda|cpu|"),
 	IGNORE_IF("task", TEXT, "|auto|generate|"),
 	IGNORE("code-revision", TEXT),
 	IGNORE("hf-token", TEXT),

@@ -150,6 +150,8 @@ static gh_status prepare_options(loading *l)
 	l->options = defaults;
 	l->options.cache = args->download_dir;
 	l->options.revision = args->revision;
+	if (args->device && strcmp(args->device, "auto") != 0)
+		l->options.device = args->device;
 	l->options.dtype = dtype_of(args->dtype);
 	l->options.quantization = quantization_of(args->quantization);
 	if (args->kv_cache_dtype && strcmp(args->kv_cache_dtype, "auto") != 0)
