@@ -17,6 +17,10 @@
  * Rows are tokens. Matrices are row-major; a row stride is counted in elements. "act" below is the
  * activation dtype (f32, f16 or bf16); sums are f32 unless said otherwise, rounded to act at the
  * points named.
+ *
+ * A CUDA device, and a CPU device opened with GH_DEVICE_TENSOR_CORE, form the products of LINEAR and
+ * ATTENTION that "tensor core" names below in steps of 16 of k (e4m3: 32) of the tensor core, one
+ * ascending chain from 0, the last step filled up with zeros. cpu/tensor_core.h defines the step.
  */
 
 typedef enum gh__op_kind {
@@ -81,6 +85,9 @@ typedef struct gh__norm_args {
  * weight e4m3 without prologue (w8a16): products of act with the widened weight, one chain, then
  *   y = round(acc * w_scale[n]), and a bias is added after that rounding, rounding again.
  * Otherwise a bias is added in f32 before the one rounding: round(acc + bias).
+ *
+ * Tensor core: weight and act both f16 or both bf16; w8a16 with act f16 or bf16, the weights widened
+ * to act; w8a8, each block's p. All else is as above.
  *
  * SWIGLU: W holds gate and up interleaved as pack() likes it; y [m, n / 2] = GLU of the rounded
  * products, bit for bit what LINEAR followed by GLU gives.
@@ -161,6 +168,10 @@ typedef struct gh__rope_args {
  *   never reach it. Rows of no sequence (from row_start[sequences] on) come out as zeros.
  * ROW: over positions 0 to its own, u = round(round(q . k) scale); e = exp(u - max u) in f32;
  *   p = round(e / sum of e); y = round(p . v). Order of sums: attention_row.c.
+ * Tensor core: act f16 or bf16, with ONLINE and a cache of act or e4m3. q . k is a chain over d; p . v
+ * one over positions, in steps at multiples of 16 that continue from 0 with ROW, from the rescaled
+ * O with ONLINE, p and v beyond the row's own position being zeros. An e4m3 cache is widened to act
+ * without its scales: s = ((q . k) * k_scale) * scale, y = round((O * v_scale) / l).
  * PAGED reads k and v through block tables only; PACKED reads them from qkv (no cache): a sequence
  * is in the step as a whole, and its rows are positions 0, 1, ...
  * A device has ONLINE with PAGED and ROW with PACKED.
