@@ -6,7 +6,8 @@
 #include "../unit/device.h"
 
 /*
- * Two devices that are to give the same bits: the CPU, which is the oracle, and the GPU. Tensors
+ * Two devices that are to give the same bits: the CPU, which is the oracle and computes as tensor
+ * cores do, and the GPU. Tensors
  * lie on both; an operation runs on both, twice on the GPU, and all its tensors are compared,
  * inputs and the bytes around them included.
  */
@@ -25,6 +26,7 @@ static inline bool pair_open(void)
 	status = gh__device_open(&devices[GPU], &options, &error);
 	if (status == GH_OK) {
 		options.kind = "cpu";
+		options.flags = GH_DEVICE_TENSOR_CORE;
 		status = gh__device_open(&devices[CPU], &options, &error);
 	}
 	if (status == GH_ENODEVICE) {
