@@ -101,12 +101,15 @@ __device__ __forceinline__ float gh_exp(float x)
 	return __fmul_rn(y, __int_as_float((e - half + 127) << 23));
 }
 
+__device__ __forceinline__ float gh_silu(float gate)
+{
+	return __fdiv_rn(gate, __fadd_rn(1.0F, gh_exp(__fsub_rn(0.0F, gate))));
+}
+
 /* round(round(silu(gate)) up), still f32. */
 template <typename T> __device__ __forceinline__ float gh_glu(float gate, float up)
 {
-	float silu = __fdiv_rn(gate, __fadd_rn(1.0F, gh_exp(__fsub_rn(0.0F, gate))));
-
-	return gh_round<T>(__fmul_rn(gh_round<T>(silu), up));
+	return gh_round<T>(__fmul_rn(gh_round<T>(gh_silu(gate)), up));
 }
 
 /* What the launches so far on this thread came to. */
