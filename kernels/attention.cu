@@ -107,7 +107,7 @@ static gh_attention describe(const gh__attention_desc *desc, const gh__attention
 
 	a.qkv = (const char *)args->qkv;
 	a.qkv_stride = args->qkv_stride;
-	a.cache = (const char *)args->cache;
+	a.cache = desc->source == GH__KV_PACKED ? NULL : (const char *)args->cache;
 	a.k_scale = scaled ? args->k_scale : 1.0F;
 	a.v_scale = scaled ? args->v_scale : 1.0F;
 	a.scale = desc->scale;

@@ -14,7 +14,7 @@
 typedef struct gh_attention {
 	const char *qkv;
 	int64_t qkv_stride;
-	const char *cache;
+	const char *cache;      /* NULL: PACKED */
 	float k_scale, v_scale; /* 1 unless the cache is e4m3 */
 	float scale;
 	const gh__step *step;

@@ -21,7 +21,7 @@ template <int dim> struct row_shape {
 	static constexpr int k = 0, v = 2 * tile; /* two of each */
 	static constexpr int line = 4 * tile;
 	static constexpr int bytes = line + 2 * TILE * 8;
-	static constexpr int blocks = dim > 128 ? 1 : dim > 64 ? 2 : 4;
+	static constexpr int blocks = dim > 128 ? 1 : dim > 64 ? 2 : dim > 32 ? 3 : 4;
 	static constexpr bool keeps = dim <= 128; /* q in registers */
 };
 
