@@ -75,7 +75,7 @@ typedef struct gh_poc_options {
 	int64_t budget;           /**< bytes of the device's memory; 0 = half of it */
 	int32_t batch;            /**< nonces at a time, at most; 0 = as many as pay */
 	int32_t threads;          /**< of a CPU; 0 = one for each core */
-	uint32_t flags;           /**< GH_DEVICE_SCALAR */
+	uint32_t flags;           /**< GH_DEVICE_* bits */
 	uint32_t reserved;        /**< must be 0 */
 	gh_progress_fn *progress; /**< while the weights are drawn; NULL = nobody asks */
 	void *userdata;           /**< given to progress */
