@@ -74,27 +74,33 @@ template <typename T> struct alignas(16) gh_chunk {
 	T at[count];
 };
 
-/* e^x, see device/cpu/lanes.h: the same steps, the same bits. */
-__device__ __forceinline__ float gh_exp(float x)
+/* e^(x - n ln 2), which is near 1. */
+__device__ __forceinline__ float gh_exp_rest(float x, float n)
 {
-	const float magic = 0x1.8p23F;
-	float shifted, n, r, y;
-	int e, half;
+	float r = __fmaf_rn(n, -0x1.62e43p-1F, x), y = 1.0F / 5040;
 
-	x = x < -104.0F ? -104.0F : x;
-	x = x > 89.0F ? 89.0F : x;
-	shifted = __fmaf_rn(x, 0x1.715476p0F, magic);
-	n = __fsub_rn(shifted, magic);
-	r = __fmaf_rn(n, -0x1.62e43p-1F, x);
 	r = __fmaf_rn(n, 0x1.05c61p-29F, r);
-	y = 1.0F / 5040;
 	y = __fmaf_rn(y, r, 1.0F / 720);
 	y = __fmaf_rn(y, r, 1.0F / 120);
 	y = __fmaf_rn(y, r, 1.0F / 24);
 	y = __fmaf_rn(y, r, 1.0F / 6);
 	y = __fmaf_rn(y, r, 0.5F);
 	y = __fmaf_rn(y, r, 1.0F);
-	y = __fmaf_rn(y, r, 1.0F);
+	return __fmaf_rn(y, r, 1.0F);
+}
+
+/* e^x, see device/cpu/lanes.h: the same steps, the same bits. */
+__device__ __forceinline__ float gh_exp(float x)
+{
+	const float magic = 0x1.8p23F;
+	float shifted, n, y;
+	int e, half;
+
+	x = x < -104.0F ? -104.0F : x;
+	x = x > 89.0F ? 89.0F : x;
+	shifted = __fmaf_rn(x, 0x1.715476p0F, magic);
+	n = __fsub_rn(shifted, magic);
+	y = gh_exp_rest(x, n);
 	e = __float_as_int(shifted) - __float_as_int(magic);
 	half = e >> 1;
 	y = __fmul_rn(y, __int_as_float((half + 127) << 23));
