@@ -72,7 +72,8 @@ typedef struct gh_poc_options {
 				      *   call */
 	const gh_poc_params *params; /**< NULL = "mainnet"; borrows for the call */
 	const char *device;       /**< "cpu"; NULL = the best that is there; borrows for the call */
-	int64_t budget;           /**< bytes of the device's memory; 0 = half of it */
+	int64_t budget;           /**< bytes of the device's memory; 0 = half of a CPU's, nine
+				   *   tenths of a GPU's */
 	int32_t batch;            /**< nonces at a time, at most; 0 = as many as pay */
 	int32_t threads;          /**< of a CPU; 0 = one for each core */
 	uint32_t flags;           /**< GH_DEVICE_SCALAR */
