@@ -31,7 +31,8 @@ typedef enum gh__op_kind {
 	GH__OP_ATTENTION,
 	GH__OP_GLU,
 	GH__OP_SELECT, /* copy chosen rows */
-	GH__OP_SAMPLE
+	GH__OP_SAMPLE,
+	GH__OP_NORMALS
 } gh__op_kind;
 
 /* ---- y[i, :] = table[id[i] - first, :] where first <= id < first + rows, else 0 ---- */
@@ -293,6 +294,56 @@ typedef struct gh__sample_args {
 } gh__sample_args;
 
 /*
+ * ---- y[i, :] = the first numbers of stream i: NumPy's normal numbers ----
+ *
+ * A stream is a PCG64, before its first draw; its draws become numbers by a ziggurat of 256 layers
+ * over f64, every operation rounded by itself (poc/normal.h has the steps). y is 0 + deviation z,
+ * or z itself where deviation is 0, rounded to f32 and then to f16. A stream of any length takes
+ * the same time as many short ones. Devices without it answer GH_ENOTSUP.
+ */
+enum { GH__NORMAL_LAYERS = 256 };
+
+typedef struct gh__normal_tables {
+	uint64_t k[GH__NORMAL_LAYERS];
+	double w[GH__NORMAL_LAYERS];
+	double f[GH__NORMAL_LAYERS];
+} gh__normal_tables;
+
+/* Numbers of 128 bits, the lower half first. */
+typedef struct gh__normals_stream {
+	uint64_t state[2];
+	uint64_t inc[2]; /* odd */
+} gh__normals_stream;
+
+typedef struct gh__normals_desc {
+	gh_dtype out;    /* f16 */
+	int64_t numbers; /* of each stream */
+	double deviation;
+} gh__normals_desc;
+
+typedef struct gh__normals_args {
+	const gh__normals_stream *stream; /* [m] */
+	const gh__normal_tables *tables;
+	void *y;         /* [m, numbers], dense */
+	void *workspace; /* gh__kernel_workspace(kernel, m) bytes */
+	int64_t m;
+} gh__normals_args;
+
+/*
+ * ---- a tensor that is cut out of a pool (gh__device_table.pack_slice) ----
+ *
+ * Element i of one no larger than the pool is pool[start + i]; a larger one is tiled: the pool over
+ * and over, beginning at start and going round after size elements, so that element i is
+ * pool[(i + start) mod size mod pool_size].
+ */
+typedef struct gh__slice {
+	uint64_t size; /* elements */
+	uint64_t pool_size;
+	uint64_t start; /* not tiled: at most pool_size - size; tiled: below size */
+	bool tiled;
+} gh__slice;
+
+/*
  * ---- a step: which sequences, and their new tokens ----
  *
  * Prefill chunks and decodes are rows of the same step. All arrays lie where the device reads them.
@@ -324,6 +375,7 @@ typedef struct gh__op_desc {
 		gh__glu_desc glu;
 		gh__select_desc select;
 		gh__sample_desc sample;
+		gh__normals_desc normals;
 	};
 } gh__op_desc;
 
@@ -337,6 +389,7 @@ typedef struct gh__op_args {
 		gh__glu_args glu;
 		gh__select_args select;
 		gh__sample_args sample;
+		gh__normals_args normals;
 	};
 } gh__op_args;
 

@@ -104,6 +104,8 @@ static gh_status cpu_prepare(void *self, const gh__op_desc *desc, gh__kernel **o
 	gh__kernel *kernel;
 	gh_status status = gh__op_check(desc, error);
 
+	if (status == GH_OK && desc->kind == GH__OP_NORMALS)
+		status = gh__fail(error, GH_ENOTSUP, "normals: the host draws them itself");
 	if (status == GH_OK)
 		status = reserve_scratch(self, scratch_need(desc), error);
 	if (status != GH_OK)
