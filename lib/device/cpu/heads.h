@@ -81,9 +81,8 @@ GH__INLINE void multiply(gh_dtype core, int64_t rows, const float *x, int64_t x_
 	if (core == GH_DTYPE_NONE)
 		product[rows](x, x_stride, w, k, acc, acc_row, begin);
 	else
-		GH__TWIN(gh__tensor_chain)
-		(core, WEIGHT_F32, rows, x, x_stride, (const unsigned char *)w,
-		 MICRO_HALF * sizeof(float), k, acc, acc_row, begin);
+		tensor_chain(core, WEIGHT_F32, rows, x, x_stride, (const unsigned char *)w,
+			     MICRO_HALF * sizeof(float), k, acc, acc_row, begin);
 }
 
 #endif

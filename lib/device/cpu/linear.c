@@ -136,9 +136,9 @@ static void multiply(const linear_job *job, int64_t rows, const float *x, const 
 
 	if (job->core != GH_DTYPE_NONE) {
 		for (size_t half = 0; half < 2; half++)
-			GH__TWIN(gh__tensor_chain)
-			(job->core, job->kind, rows, x, job->x_stride, w->at + half * w->step / 2,
-			 w->step, k, acc + half * MICRO_HALF, GH__PANEL, begin);
+			tensor_chain(job->core, job->kind, rows, x, job->x_stride,
+				     w->at + half * w->step / 2, w->step, k,
+				     acc + half * MICRO_HALF, GH__PANEL, begin);
 		return;
 	}
 	fn(x, job->x_stride, w->at, w->ahead, w->ahead_step, k, acc, begin);

@@ -176,9 +176,9 @@ GH__INLINE void chain(gh_dtype type, weight_kind kind, int64_t rows, const float
 	}
 }
 
-void GH__TWIN(gh__tensor_chain)(gh_dtype type, weight_kind kind, int64_t rows, const float *x,
-				int64_t x_stride, const unsigned char *w, size_t w_step, int64_t k,
-				float *acc, size_t acc_row, bool begin)
+void tensor_chain(gh_dtype type, weight_kind kind, int64_t rows, const float *x, int64_t x_stride,
+		  const unsigned char *w, size_t w_step, int64_t k, float *acc, size_t acc_row,
+		  bool begin)
 {
 	for (int64_t r = 0; r < rows && begin; r++)
 		memset(acc + (size_t)r * acc_row, 0, COLUMNS * sizeof *acc);

@@ -19,7 +19,7 @@
  * gives a NaN.
  */
 
-/* Type of the operands; k of one step. */
+/* k of one step with operands of this type. */
 GH__INLINE int64_t tensor_step(gh_dtype type)
 {
 	return type == GH_E4M3 ? 32 : 16;
@@ -30,8 +30,9 @@ GH__INLINE int64_t tensor_step(gh_dtype type)
  * [0, k) of x[r] w; the last step may be short. x: f32 values of `type`, rows x_stride apart. w: 16
  * weights for every k, w_step bytes apart, stored as micro.h says, each a value of `type`.
  */
-void GH__TWIN(gh__tensor_chain)(gh_dtype type, weight_kind kind, int64_t rows, const float *x,
-				int64_t x_stride, const unsigned char *w, size_t w_step, int64_t k,
-				float *acc, size_t acc_row, bool begin);
+#define tensor_chain GH__TWIN(gh__tensor_chain)
+void tensor_chain(gh_dtype type, weight_kind kind, int64_t rows, const float *x, int64_t x_stride,
+		  const unsigned char *w, size_t w_step, int64_t k, float *acc, size_t acc_row,
+		  bool begin);
 
 #endif
