@@ -30,8 +30,8 @@ static gh_model_options options_of(size_t which, const char *device)
 }
 
 /* Prompt 2 with its continuation in pieces; the caller frees. */
-static float *logits_of(const char *name, size_t which, const char *device, int piece,
-			size_t *count)
+static float *logits_of(const char *name, size_t which, const char *device, int piece, int tp,
+			int pp, size_t *count)
 {
 	gh_model_options options = options_of(which, device);
 	float *logits;
@@ -77,8 +77,10 @@ START_TEST(logits_are_those_of_the_cpu)
 		while (at < count && memcmp(&cpu[at], &cuda[at], sizeof *cpu) == 0)
 			at++;
 		ck_assert_msg(at == count,
-			      "%s, numerics %zu, pieces of %d: logit %zu of %zu: %g, not %g", name,
-			      which, pieces[i], at, count, (double)cuda[at], (double)cpu[at]);
+			      "%s, numerics %zu, pieces of %d, tp %d, pp %d: logit %zu of %zu: %g, "
+			      "not %g",
+			      name, which, ways[i].piece, ways[i].tp, ways[i].pp, at, count,
+			      (double)cuda[at], (double)cpu[at]);
 		gh__free(cuda);
 	}
 	gh__free(cpu);
