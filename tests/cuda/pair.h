@@ -146,25 +146,25 @@ static inline void tensor_assert_same(const tensor *t, const char *what, int num
 {
 	gh__device *gpu = devices[GPU];
 	unsigned char *got = gh__malloc(t->whole);
-	const unsigned char *expected = t->base[CPU];
+	const unsigned char *oracle = t->base[CPU];
 	size_t i = 0;
 
 	ck_assert_ptr_nonnull(got);
 	assert_ok(gpu->table->download(gpu->self, got, t->base[GPU], t->whole, NULL, error));
 	assert_ok(gpu->table->synchronise(gpu->self, NULL, error));
-	if (memcmp(got, expected, t->whole) != 0) {
+	if (memcmp(got, oracle, t->whole) != 0) {
 		size_t differ = 0, first = t->whole;
 
 		for (i = 0; i < t->whole; i++) {
-			differ += got[i] != expected[i];
-			if (got[i] != expected[i] && first == t->whole)
+			differ += got[i] != oracle[i];
+			if (got[i] != oracle[i] && first == t->whole)
 				first = i;
 		}
 		ck_abort_msg("%s, tensor %d: %zu of %zu bytes differ, the first is %td: 0x%02x, "
 			     "expected 0x%02x",
 			     what, number, differ, t->size,
 			     (unsigned char *)t->base[CPU] + first - (unsigned char *)t->at[CPU],
-			     got[first], expected[first]);
+			     got[first], oracle[first]);
 	}
 	gh__free(got);
 }
