@@ -246,7 +246,7 @@ template <int dim> __device__ __forceinline__ uint32_t gh_chunk_place(uint32_t r
 	constexpr uint32_t chunks = dim / 8, lines = chunks < 8 ? 8 / chunks : 1;
 	constexpr uint32_t turns = chunks < 8 ? chunks : 8;
 
-	return (row * chunks + (chunk ^ (row / lines & (turns - 1)))) * 16;
+	return row * (chunks * 16) + (chunk ^ (row / lines & (turns - 1))) * 16;
 }
 
 /*
@@ -258,27 +258,34 @@ template <int unit, int width, bool turned, int rows, int threads>
 __device__ __forceinline__ void gh_copy_units(char *to, const char *from, const int64_t *line,
 					      int64_t bytes)
 {
-	constexpr int units = width / unit;
+	constexpr int units = width / unit < threads ? width / unit : threads;
+	constexpr int step = threads / units;
+	/* Rows that a thread copies are turned alike where they are multiples of eight apart. */
+	constexpr bool alike = !turned || step % 8 == 0;
+	const int first = threadIdx.x / units;
+
+	for (int at = threadIdx.x % units * unit; at < bytes; at += units * unit) {
+		const int chunk = at / 16, rest = turned ? at % 16 : first * width + at;
+		char *begin =
+			to + rest + (turned && alike ? gh_chunk_place<width / 2>(first, chunk) : 0);
 
 #pragma unroll 2
-	for (int i = threadIdx.x; i < rows * units; i += threads) {
-		const int row = i / units, at = i % units * unit;
-		const int64_t place = line[row];
-		const char *source = from + (place < 0 ? 0 : place) + at;
-		char *target = to + row * width + at;
+		for (int i = 0; i < rows; i += step) {
+			const int64_t place = line[first + i];
+			const char *source = from + at + (place < 0 ? 0 : place);
+			char *target =
+				begin +
+				(alike ? i * width : gh_chunk_place<width / 2>(first + i, chunk));
 
-		if (at >= bytes)
-			continue;
-		if (turned)
-			target = to + gh_chunk_place<width / 2>(row, at / 16) + at % 16;
-		if (unit == 16)
-			gh_copy_async(gh_shared(target), source, place >= 0);
-		else if (unit == 8)
-			gh_copy_async_8(gh_shared(target), source, place >= 0);
-		else if (unit == 2)
-			*(uint16_t *)target = place < 0 ? 0 : *(const uint16_t *)source;
-		else
-			*target = place < 0 ? 0 : *source;
+			if (unit == 16)
+				gh_copy_async(gh_shared(target), source, place >= 0);
+			else if (unit == 8)
+				gh_copy_async_8(gh_shared(target), source, place >= 0);
+			else if (unit == 2)
+				*(uint16_t *)target = place < 0 ? 0 : *(const uint16_t *)source;
+			else
+				*target = place < 0 ? 0 : *source;
+		}
 	}
 }
 
@@ -386,17 +393,20 @@ __device__ __forceinline__ void gh_load_query(uint32_t (&q)[4], const T *upper, 
 	q[3] = gh_load_pair(lower, i + 8, n, pairs);
 }
 
-/* s of 16 positions, from `position` on, continues by one step of 16 d. */
+/*
+ * s of 16 positions, from `position` on, continues by one step of 16 d. Chunks are turned alike
+ * every eight rows, so that places of different positions, multiples of 16, are a constant apart.
+ */
 template <typename T, int dim>
 __device__ __forceinline__ void gh_score_step(float (&left)[4], float (&right)[4],
 					      const uint32_t (&q)[4], uint32_t k, int position,
 					      int step)
 {
-	const uint32_t lane = threadIdx.x % 32;
+	const uint32_t lane = threadIdx.x % 32, row = lane / 16 * 8 + lane % 8;
 	uint32_t b[4];
 
-	gh_load_matrices(b, k + gh_chunk_place<dim>(position + lane / 16 * 8 + lane % 8,
-						    step * 2 + lane / 8 % 2));
+	k += gh_chunk_place<dim>(row, step * 2 + lane / 8 % 2);
+	gh_load_matrices(b, k + position * dim * 2);
 	gh_mma<T>(left, q, { b[0], b[1] });
 	gh_mma<T>(right, q, { b[2], b[3] });
 }
@@ -410,8 +420,8 @@ __device__ __forceinline__ void gh_value_step(float (&left)[4], float (&right)[4
 	const uint32_t lane = threadIdx.x % 32;
 	uint32_t b[4];
 
-	gh_load_matrices_turned(b, v + gh_chunk_place<dim>(position + lane % 16,
-							   column / 8 + lane / 16));
+	v += gh_chunk_place<dim>(lane % 16, column / 8 + lane / 16);
+	gh_load_matrices_turned(b, v + position * dim * 2);
 	gh_mma<T>(left, p, { b[0], b[1] });
 	gh_mma<T>(right, p, { b[2], b[3] });
 }

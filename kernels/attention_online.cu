@@ -108,25 +108,44 @@ __device__ __forceinline__ void form_scores(float (&s)[16][4], const online_rows
 	}
 }
 
+/* Positions beyond a row's own have no score. */
+template <typename T, int dim>
+__device__ __forceinline__ void mask(float (&s)[16][4], const online_rows<T, dim> &r, int32_t first)
+{
+	const int32_t column = first + (int32_t)threadIdx.x % 4 * 2;
+
+#pragma unroll
+	for (int n = 0; n < 16; n++) {
+#pragma unroll
+		for (int j = 0; j < 4; j++) {
+			if (column + n * 8 + j % 2 >= r.limit[j / 2])
+				s[n][j] = -INFINITY;
+		}
+	}
+}
+
 /* Scores to p, rounded and packed as the second product takes them; O, l and m move on. */
 template <typename T, typename KV, int dim>
 __device__ __forceinline__ void form_weights(uint32_t (&p)[8][4], float (&s)[16][4],
 					     online_rows<T, dim> &r, const gh_attention &a,
 					     int32_t first)
 {
-	const int32_t column = first + (int32_t)threadIdx.x % 4 * 2;
 	const bool whole = __all_sync(~0U, min(r.limit[0], r.limit[1]) >= first + GH_TILE);
 	float even[2] = {}, odd[2] = {}, most[2] = { -INFINITY, -INFINITY }, factor[2];
 
 #pragma unroll
 	for (int n = 0; n < 16; n++) {
 #pragma unroll
-		for (int j = 0; j < 4; j++) {
+		for (int j = 0; j < 4; j++)
 			s[n][j] = gh_score<KV>(a, s[n][j]);
-			if (!whole && column + n * 8 + j % 2 >= r.limit[j / 2])
-				s[n][j] = -INFINITY;
+	}
+	if (!whole)
+		mask(s, r, first);
+#pragma unroll
+	for (int n = 0; n < 16; n++) {
+#pragma unroll
+		for (int j = 0; j < 4; j++)
 			most[j / 2] = fmaxf(most[j / 2], s[n][j]);
-		}
 	}
 #pragma unroll
 	for (int i = 0; i < 2; i++) {

@@ -15,7 +15,7 @@ collect() {
 	local folder=$1/tests/cuda/lib
 	rm -rf "$folder"
 	mkdir -p "$folder"
-	ldd "$1"/tests/cuda/test_* "$1"/cli/gonkahost 2>/dev/null |
+	find "$1/tests/cuda" "$1/cli" -maxdepth 1 -type f -perm -u+x -exec ldd {} + |
 		awk '/=> \// && !/\/(libc|libm|libdl|librt|libpthread|ld-linux[^\/]*)\.so/ { print $3 }' | sort -u |
 		grep -v "^$(cd "$1" && pwd)/" | xargs -r cp -Lt "$folder"
 }
@@ -28,7 +28,7 @@ build=$(cd "${1:-$here/../../build}" && pwd) || exit 2
 shift
 export LD_LIBRARY_PATH=$build/tests/cuda/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 tests=("$@")
-[ ${#tests[@]} -gt 0 ] || mapfile -t tests < <(cd "$build/tests/cuda" && printf '%s\n' test_cuda_* | grep -v '\.p$')
+[ ${#tests[@]} -gt 0 ] || mapfile -t tests < <(cd "$build/tests/cuda" && find . -maxdepth 1 -type f -name 'test_cuda_*' | sed 's/^..//' | sort)
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
