@@ -15,7 +15,8 @@
  * A block makes `rows` x `columns` outputs, a warp warp_rows x warp_columns of them. Stages of
  * depth k's lie in a ring in shared memory; while one is multiplied, the next ones are on their
  * way. A row of a stage is a run of 16-byte chunks, whose places are turned by the row's number, so
- * that eight rows' same chunk lies in different banks.
+ * that eight rows' same chunk lies in different banks. In the end the ring holds the block's sums,
+ * for whole rows to be written.
  */
 typedef struct gh_linear_mma_args {
 	const char *x, *w;
@@ -42,6 +43,7 @@ struct gh_linear_shape {
 	static constexpr int x_chunks = depth * x_size / 16, w_chunks = depth * w_size / 16;
 	static constexpr int x_bytes = rows * depth * x_size, w_bytes = columns * depth * w_size;
 	static constexpr int shared = stages * (x_bytes + w_bytes);
+	static constexpr int pitch = columns + 8; /* of sums on their way to y, without conflicts */
 	static constexpr int tall = warp_rows / 16, wide = warp_columns / 8; /* products a warp */
 	static constexpr bool blocks = x_size == 1;                          /* sums of 128 */
 	static constexpr bool mixed = x_size != w_size; /* a lane reads x as it reads bytes */
@@ -49,8 +51,9 @@ struct gh_linear_shape {
 						     : blocks    ? GH_LINEAR_BOTH
 								 : GH_LINEAR_COLUMNS;
 
+	static_assert(rows * pitch * static_cast<int>(sizeof(float)) <= shared, "sums fit");
 	static_assert(!blocks || depth == 128, "a stage is a block of the sum");
-	static_assert(warp_columns % 16 == 0, "gate and up are one thread's");
+	static_assert(warp_columns % 16 == 0, "columns are loaded in groups of 16");
 };
 
 /* Where chunk `chunk` of row `row` lies in a tile. pairs: two chunks stay side by side, for reads of
@@ -230,31 +233,41 @@ __device__ __forceinline__ void gh_promote(float (&sum)[S::tall][S::wide][4],
 	}
 }
 
-/* Sums of a warp whose first output is row `row` and row `column` of W. */
+/* A warp's sums to where the block's lie: [rows][pitch]. */
 template <typename S>
-__device__ __forceinline__ void gh_linear_write(const gh_linear_epilogue &e,
-						const float (&sum)[S::tall][S::wide][4],
-						int64_t row, int64_t column)
+__device__ __forceinline__ void gh_put_sums(float *to, const float (&sum)[S::tall][S::wide][4],
+					    int row, int column)
 {
 	const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
 
 #pragma unroll
-	for (int i = 0; i < 2 * S::tall; i++) {
-		int64_t r = row + 8 * i + g;
-		float scale;
-
-		if (r >= e.m)
-			continue;
-		scale = S::scaling == GH_LINEAR_BOTH ? e.x_scale[r] : 1.0F;
+	for (int i = 0; i < S::tall * 2; i++)
 #pragma unroll
 		for (int j = 0; j < S::wide; j++) {
-			const float *gate = sum[i / 2][j] + i % 2 * 2;
-			const float *up = sum[i / 2][j | 1] + i % 2 * 2;
-			int64_t c = e.glu ? column / 2 + j / 2 * 8 : column + j * 8;
+			const float *v = sum[i / 2][j] + i % 2 * 2;
+			float *at = to + (row + 8 * i + g) * S::pitch + column + 8 * j + 2 * t;
 
-			if (!e.glu || j % 2 == 0)
-				gh_linear_store<S::scaling>(e, r, c + 2 * t, gate, up, scale);
+			*reinterpret_cast<float2 *>(at) = make_float2(v[0], v[1]);
 		}
+}
+
+/* The block's sums to y, two neighbours a thread; its first is row `row`, and row `column` of W. */
+template <typename S>
+__device__ __forceinline__ void gh_linear_write(const gh_linear_epilogue &e, const float *sums,
+						int64_t row, int64_t column)
+{
+	const int pairs = S::columns / (e.glu ? 4 : 2); /* a row's */
+	const int left = e.m - row < S::rows ? static_cast<int>(e.m - row) : S::rows;
+	const int64_t first = e.glu ? column / 2 : column;
+
+#pragma unroll 2
+	for (int i = threadIdx.x; i < left * pairs; i += S::threads) {
+		const int r = i / pairs, c = i % pairs * 2;
+		const float *gate = sums + r * S::pitch + (e.glu ? c / 8 * 16 + c % 8 : c);
+		float scale = S::scaling == GH_LINEAR_BOTH ? e.x_scale[row + r] : 1.0F;
+
+		gh_linear_store<S::scaling>(e, row + r, first + c, gate, e.glu ? gate + 8 : gate,
+					    scale);
 	}
 }
 
@@ -309,7 +322,10 @@ __global__ void __launch_bounds__(S::threads)
 			gh_promote<S>(acc, part);
 		slot = slot == S::stages - 1 ? 0 : slot + 1;
 	}
-	gh_linear_write<S>(a.epilogue, acc, row + warp_row, column + warp_column);
+	__syncthreads();
+	gh_put_sums<S>(reinterpret_cast<float *>(ring), acc, warp_row, warp_column);
+	__syncthreads();
+	gh_linear_write<S>(a.epilogue, reinterpret_cast<const float *>(ring), row, column);
 }
 
 template <typename S> static int gh_linear_mma_launch(const gh__launch *on, gh_linear_mma_args *a)
