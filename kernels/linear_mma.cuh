@@ -130,15 +130,12 @@ __device__ __forceinline__ void gh_fetch_stage(const gh_linear_mma_args &a, char
 							     a.w_width - w_at);
 }
 
-/* Chunks 2 at and 2 at + 1 of 16 rows of x as they lie: of f16 a product's, of e4m3 those of two. */
-template <typename S>
-__device__ __forceinline__ void gh_load_x(uint32_t (&to)[4], uint32_t x, int row, int at)
-{
-	const int lane = threadIdx.x % 32;
-
-	gh_load_matrices(to, x + gh_chunk_at<S::x_chunks, S::mixed>(row + lane % 16,
-								    2 * at + lane / 16));
-}
+/* What 32 bytes of a warp's rows of W are multiplied with: one product of f16, or two of e4m3. x as
+ * it is multiplied, or, of e4m3, both products' in one. */
+template <typename S> struct gh_linear_operands_of {
+	uint32_t w[S::wide / 2][4];
+	uint32_t x[S::tall][S::mixed ? 2 : 1][4];
+};
 
 /* Of 16 k's of x, those that a lane holds of W's bytes: four neighbours. */
 template <typename S>
@@ -155,66 +152,104 @@ __device__ __forceinline__ void gh_load_x_mixed(uint32_t (&to)[4], const char *x
 	}
 }
 
-/* A lane's x of product `half` of the two that 32 bytes of W are; packed: e4m3, both products'. */
+/* Chunks 2 at and 2 at + 1 of W's rows, and their share of x. */
 template <typename S>
-__device__ __forceinline__ void gh_take_x(uint32_t (&to)[4], const uint32_t (&packed)[4], int half)
+__device__ __forceinline__ void gh_load_operands(gh_linear_operands_of<S> &to, const char *x,
+						 int row, int column, int at)
 {
+	const int lane = threadIdx.x % 32, w_row = column + lane / 16 * 8 + lane % 8;
+	const uint32_t w = gh_shared(x + S::x_bytes);
+
+#pragma unroll
+	for (int j = 0; j < S::wide / 2; j++)
+		gh_load_matrices(to.w[j],
+				 w + gh_chunk_at<S::w_chunks, false>(w_row + 16 * j,
+								     2 * at + lane / 8 % 2));
+#pragma unroll
+	for (int i = 0; i < S::tall; i++) {
+		if (S::mixed) {
+			gh_load_x_mixed<S>(to.x[i][0], x, row + 16 * i, 2 * at);
+			gh_load_x_mixed<S>(to.x[i][S::mixed], x, row + 16 * i, 2 * at + 1);
+		} else {
+			gh_load_matrices(to.x[i][0],
+					 gh_shared(x) + gh_chunk_at<S::x_chunks, false>(
+								row + 16 * i + lane % 16,
+								2 * at + lane / 16));
+		}
+	}
+}
+
+/* W's column group `j` of eight, for product `half`. */
+template <typename S>
+__device__ __forceinline__ void gh_take_w(uint32_t (&to)[2], const gh_linear_operands_of<S> &from,
+					  int j, int half)
+{
+	const uint32_t(&raw)[4] = from.w[j / 2];
+
+	if (S::w_size == 1) {
+		gh_widen_e4m3<typename S::T>(to, raw[j % 2 * 2 + half]);
+	} else {
+		to[0] = raw[j % 2 * 2];
+		to[1] = raw[j % 2 * 2 + 1];
+	}
+}
+
+/* 16 rows of x, for product `half`. */
+template <typename S>
+__device__ __forceinline__ void gh_take_x(uint32_t (&to)[4], const gh_linear_operands_of<S> &from,
+					  int i, int half)
+{
+	const uint32_t(&raw)[4] = from.x[i][S::mixed ? half : 0];
 	uint32_t top[2], bottom[2];
 
-	gh_widen_e4m3<typename S::T>(top, packed[2 * half]);
-	gh_widen_e4m3<typename S::T>(bottom, packed[2 * half + 1]);
+	if (S::x_size == 2) {
+		for (int j = 0; j < 4; j++)
+			to[j] = raw[j];
+		return;
+	}
+	gh_widen_e4m3<typename S::T>(top, raw[2 * half]);
+	gh_widen_e4m3<typename S::T>(bottom, raw[2 * half + 1]);
 	to[0] = top[0];
 	to[1] = bottom[0];
 	to[2] = top[1];
 	to[3] = bottom[1];
 }
 
-/* The products of 32 bytes of W's rows: one of f16, two of e4m3. */
 template <typename S>
-__device__ __forceinline__ void gh_multiply(float (&sum)[S::tall][S::wide][4], const char *x,
-					    const char *w, int row, int column, int at)
+__device__ __forceinline__ void gh_multiply(float (&sum)[S::tall][S::wide][4],
+					    const gh_linear_operands_of<S> &operands)
 {
-	const int lane = threadIdx.x % 32;
-	uint32_t w_raw[S::wide / 2][4], x_raw[S::tall][4];
-
-#pragma unroll
-	for (int j = 0; j < S::wide / 2; j++)
-		gh_load_matrices(w_raw[j],
-				 gh_shared(w) +
-					 gh_chunk_at<S::w_chunks, false>(column + 16 * j +
-										 lane / 16 * 8 +
-										 lane % 8,
-									 2 * at + lane / 8 % 2));
-#pragma unroll
-	for (int i = 0; i < S::tall && !S::mixed; i++)
-		gh_load_x<S>(x_raw[i], gh_shared(x), row + 16 * i, at);
 #pragma unroll
 	for (int half = 0; half < 2 / S::w_size; half++) {
-		uint32_t b[S::wide][2], a[S::tall][4];
+		uint32_t b[S::wide][2], a[4];
 
 #pragma unroll
-		for (int j = 0; j < S::wide; j++) {
-			const uint32_t(&raw)[4] = w_raw[j / 2];
-
-			if (S::w_size == 1) {
-				gh_widen_e4m3<typename S::T>(b[j], raw[j % 2 * 2 + half]);
-			} else {
-				b[j][0] = raw[j % 2 * 2];
-				b[j][1] = raw[j % 2 * 2 + 1];
-			}
-		}
+		for (int j = 0; j < S::wide; j++)
+			gh_take_w<S>(b[j], operands, j, half);
 #pragma unroll
 		for (int i = 0; i < S::tall; i++) {
-			if (S::mixed)
-				gh_load_x_mixed<S>(a[i], x, row + 16 * i, 2 * at + half);
-			else if (S::x_size == 1)
-				gh_take_x<S>(a[i], x_raw[i], half);
+			gh_take_x<S>(a, operands, i, half);
 #pragma unroll
 			for (int j = 0; j < S::wide; j++)
-				gh_mma<typename S::T>(sum[i][j],
-						      !S::mixed && S::x_size == 2 ? x_raw[i] : a[i],
-						      b[j]);
+				gh_mma<typename S::T>(sum[i][j], a, b[j]);
 		}
+	}
+}
+
+/* A stage: the next operands are on their way to registers while these are multiplied. */
+template <typename S>
+__device__ __forceinline__ void gh_multiply_stage(float (&sum)[S::tall][S::wide][4], const char *x,
+						  int row, int column)
+{
+	constexpr int steps = S::w_chunks / 2;
+	gh_linear_operands_of<S> operands[2];
+
+	gh_load_operands<S>(operands[0], x, row, column, 0);
+#pragma unroll
+	for (int i = 0; i < steps; i++) {
+		if (i + 1 < steps)
+			gh_load_operands<S>(operands[(i + 1) % 2], x, row, column, i + 1);
+		gh_multiply<S>(sum, operands[i % 2]);
 	}
 }
 
@@ -314,10 +349,7 @@ __global__ void __launch_bounds__(S::threads)
 		if (at + S::stages - 1 < stages)
 			gh_fetch_stage<S>(a, ring, behind, at + S::stages - 1, row, column);
 		gh_copy_mark();
-#pragma unroll
-		for (int i = 0; i < S::w_chunks / 2; i++)
-			gh_multiply<S>(S::blocks ? part : acc, x, x + S::x_bytes, warp_row,
-				       warp_column, i);
+		gh_multiply_stage<S>(S::blocks ? part : acc, x, warp_row, warp_column);
 		if (S::blocks)
 			gh_promote<S>(acc, part);
 		slot = slot == S::stages - 1 ? 0 : slot + 1;
