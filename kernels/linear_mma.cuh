@@ -15,7 +15,8 @@
  * A block makes `rows` x `columns` outputs, a warp warp_rows x warp_columns of them. Stages of
  * depth k's lie in a ring in shared memory; while one is multiplied, the next ones are on their
  * way. A row of a stage is a run of 16-byte chunks, whose places are turned by the row's number, so
- * that eight rows' same chunk lies in different banks.
+ * that eight rows' same chunk lies in different banks. In the end the ring holds the block's sums,
+ * for whole rows to be written.
  */
 typedef struct gh_linear_mma_args {
 	const char *x, *w;
@@ -42,6 +43,7 @@ struct gh_linear_shape {
 	static constexpr int x_chunks = depth * x_size / 16, w_chunks = depth * w_size / 16;
 	static constexpr int x_bytes = rows * depth * x_size, w_bytes = columns * depth * w_size;
 	static constexpr int shared = stages * (x_bytes + w_bytes);
+	static constexpr int pitch = columns + 8; /* of sums on their way to y, without conflicts */
 	static constexpr int tall = warp_rows / 16, wide = warp_columns / 8; /* products a warp */
 	static constexpr bool blocks = x_size == 1;                          /* sums of 128 */
 	static constexpr bool mixed = x_size != w_size; /* a lane reads x as it reads bytes */
@@ -49,8 +51,9 @@ struct gh_linear_shape {
 						     : blocks    ? GH_LINEAR_BOTH
 								 : GH_LINEAR_COLUMNS;
 
+	static_assert(rows * pitch * static_cast<int>(sizeof(float)) <= shared, "sums fit");
 	static_assert(!blocks || depth == 128, "a stage is a block of the sum");
-	static_assert(warp_columns % 16 == 0, "gate and up are one thread's");
+	static_assert(warp_columns % 16 == 0, "columns are loaded in groups of 16");
 };
 
 /* Where chunk `chunk` of row `row` lies in a tile. pairs: two chunks stay side by side, for reads of
@@ -127,15 +130,12 @@ __device__ __forceinline__ void gh_fetch_stage(const gh_linear_mma_args &a, char
 							     a.w_width - w_at);
 }
 
-/* Chunks 2 at and 2 at + 1 of 16 rows of x as they lie: of f16 a product's, of e4m3 those of two. */
-template <typename S>
-__device__ __forceinline__ void gh_load_x(uint32_t (&to)[4], uint32_t x, int row, int at)
-{
-	const int lane = threadIdx.x % 32;
-
-	gh_load_matrices(to, x + gh_chunk_at<S::x_chunks, S::mixed>(row + lane % 16,
-								    2 * at + lane / 16));
-}
+/* What 32 bytes of a warp's rows of W are multiplied with: one product of f16, or two of e4m3. x as
+ * it is multiplied, or, of e4m3, both products' in one. */
+template <typename S> struct gh_linear_operands_of {
+	uint32_t w[S::wide / 2][4];
+	uint32_t x[S::tall][S::mixed ? 2 : 1][4];
+};
 
 /* Of 16 k's of x, those that a lane holds of W's bytes: four neighbours. */
 template <typename S>
@@ -152,66 +152,104 @@ __device__ __forceinline__ void gh_load_x_mixed(uint32_t (&to)[4], const char *x
 	}
 }
 
-/* A lane's x of product `half` of the two that 32 bytes of W are; packed: e4m3, both products'. */
+/* Chunks 2 at and 2 at + 1 of W's rows, and their share of x. */
 template <typename S>
-__device__ __forceinline__ void gh_take_x(uint32_t (&to)[4], const uint32_t (&packed)[4], int half)
+__device__ __forceinline__ void gh_load_operands(gh_linear_operands_of<S> &to, const char *x,
+						 int row, int column, int at)
 {
+	const int lane = threadIdx.x % 32, w_row = column + lane / 16 * 8 + lane % 8;
+	const uint32_t w = gh_shared(x + S::x_bytes);
+
+#pragma unroll
+	for (int j = 0; j < S::wide / 2; j++)
+		gh_load_matrices(to.w[j],
+				 w + gh_chunk_at<S::w_chunks, false>(w_row + 16 * j,
+								     2 * at + lane / 8 % 2));
+#pragma unroll
+	for (int i = 0; i < S::tall; i++) {
+		if (S::mixed) {
+			gh_load_x_mixed<S>(to.x[i][0], x, row + 16 * i, 2 * at);
+			gh_load_x_mixed<S>(to.x[i][S::mixed], x, row + 16 * i, 2 * at + 1);
+		} else {
+			gh_load_matrices(to.x[i][0],
+					 gh_shared(x) + gh_chunk_at<S::x_chunks, false>(
+								row + 16 * i + lane % 16,
+								2 * at + lane / 16));
+		}
+	}
+}
+
+/* W's column group `j` of eight, for product `half`. */
+template <typename S>
+__device__ __forceinline__ void gh_take_w(uint32_t (&to)[2], const gh_linear_operands_of<S> &from,
+					  int j, int half)
+{
+	const uint32_t(&raw)[4] = from.w[j / 2];
+
+	if (S::w_size == 1) {
+		gh_widen_e4m3<typename S::T>(to, raw[j % 2 * 2 + half]);
+	} else {
+		to[0] = raw[j % 2 * 2];
+		to[1] = raw[j % 2 * 2 + 1];
+	}
+}
+
+/* 16 rows of x, for product `half`. */
+template <typename S>
+__device__ __forceinline__ void gh_take_x(uint32_t (&to)[4], const gh_linear_operands_of<S> &from,
+					  int i, int half)
+{
+	const uint32_t(&raw)[4] = from.x[i][S::mixed ? half : 0];
 	uint32_t top[2], bottom[2];
 
-	gh_widen_e4m3<typename S::T>(top, packed[2 * half]);
-	gh_widen_e4m3<typename S::T>(bottom, packed[2 * half + 1]);
+	if (S::x_size == 2) {
+		for (int j = 0; j < 4; j++)
+			to[j] = raw[j];
+		return;
+	}
+	gh_widen_e4m3<typename S::T>(top, raw[2 * half]);
+	gh_widen_e4m3<typename S::T>(bottom, raw[2 * half + 1]);
 	to[0] = top[0];
 	to[1] = bottom[0];
 	to[2] = top[1];
 	to[3] = bottom[1];
 }
 
-/* The products of 32 bytes of W's rows: one of f16, two of e4m3. */
 template <typename S>
-__device__ __forceinline__ void gh_multiply(float (&sum)[S::tall][S::wide][4], const char *x,
-					    const char *w, int row, int column, int at)
+__device__ __forceinline__ void gh_multiply(float (&sum)[S::tall][S::wide][4],
+					    const gh_linear_operands_of<S> &operands)
 {
-	const int lane = threadIdx.x % 32;
-	uint32_t w_raw[S::wide / 2][4], x_raw[S::tall][4];
-
-#pragma unroll
-	for (int j = 0; j < S::wide / 2; j++)
-		gh_load_matrices(w_raw[j],
-				 gh_shared(w) +
-					 gh_chunk_at<S::w_chunks, false>(column + 16 * j +
-										 lane / 16 * 8 +
-										 lane % 8,
-									 2 * at + lane / 8 % 2));
-#pragma unroll
-	for (int i = 0; i < S::tall && !S::mixed; i++)
-		gh_load_x<S>(x_raw[i], gh_shared(x), row + 16 * i, at);
 #pragma unroll
 	for (int half = 0; half < 2 / S::w_size; half++) {
-		uint32_t b[S::wide][2], a[S::tall][4];
+		uint32_t b[S::wide][2], a[4];
 
 #pragma unroll
-		for (int j = 0; j < S::wide; j++) {
-			const uint32_t(&raw)[4] = w_raw[j / 2];
-
-			if (S::w_size == 1) {
-				gh_widen_e4m3<typename S::T>(b[j], raw[j % 2 * 2 + half]);
-			} else {
-				b[j][0] = raw[j % 2 * 2];
-				b[j][1] = raw[j % 2 * 2 + 1];
-			}
-		}
+		for (int j = 0; j < S::wide; j++)
+			gh_take_w<S>(b[j], operands, j, half);
 #pragma unroll
 		for (int i = 0; i < S::tall; i++) {
-			if (S::mixed)
-				gh_load_x_mixed<S>(a[i], x, row + 16 * i, 2 * at + half);
-			else if (S::x_size == 1)
-				gh_take_x<S>(a[i], x_raw[i], half);
+			gh_take_x<S>(a, operands, i, half);
 #pragma unroll
 			for (int j = 0; j < S::wide; j++)
-				gh_mma<typename S::T>(sum[i][j],
-						      !S::mixed && S::x_size == 2 ? x_raw[i] : a[i],
-						      b[j]);
+				gh_mma<typename S::T>(sum[i][j], a, b[j]);
 		}
+	}
+}
+
+/* A stage: the next operands are on their way to registers while these are multiplied. */
+template <typename S>
+__device__ __forceinline__ void gh_multiply_stage(float (&sum)[S::tall][S::wide][4], const char *x,
+						  int row, int column)
+{
+	constexpr int steps = S::w_chunks / 2;
+	gh_linear_operands_of<S> operands[2];
+
+	gh_load_operands<S>(operands[0], x, row, column, 0);
+#pragma unroll
+	for (int i = 0; i < steps; i++) {
+		if (i + 1 < steps)
+			gh_load_operands<S>(operands[(i + 1) % 2], x, row, column, i + 1);
+		gh_multiply<S>(sum, operands[i % 2]);
 	}
 }
 
@@ -230,31 +268,41 @@ __device__ __forceinline__ void gh_promote(float (&sum)[S::tall][S::wide][4],
 	}
 }
 
-/* Sums of a warp whose first output is row `row` and row `column` of W. */
+/* A warp's sums to where the block's lie: [rows][pitch]. */
 template <typename S>
-__device__ __forceinline__ void gh_linear_write(const gh_linear_epilogue &e,
-						const float (&sum)[S::tall][S::wide][4],
-						int64_t row, int64_t column)
+__device__ __forceinline__ void gh_put_sums(float *to, const float (&sum)[S::tall][S::wide][4],
+					    int row, int column)
 {
 	const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
 
 #pragma unroll
-	for (int i = 0; i < 2 * S::tall; i++) {
-		int64_t r = row + 8 * i + g;
-		float scale;
-
-		if (r >= e.m)
-			continue;
-		scale = S::scaling == GH_LINEAR_BOTH ? e.x_scale[r] : 1.0F;
+	for (int i = 0; i < S::tall * 2; i++)
 #pragma unroll
 		for (int j = 0; j < S::wide; j++) {
-			const float *gate = sum[i / 2][j] + i % 2 * 2;
-			const float *up = sum[i / 2][j | 1] + i % 2 * 2;
-			int64_t c = e.glu ? column / 2 + j / 2 * 8 : column + j * 8;
+			const float *v = sum[i / 2][j] + i % 2 * 2;
+			float *at = to + (row + 8 * i + g) * S::pitch + column + 8 * j + 2 * t;
 
-			if (!e.glu || j % 2 == 0)
-				gh_linear_store<S::scaling>(e, r, c + 2 * t, gate, up, scale);
+			*reinterpret_cast<float2 *>(at) = make_float2(v[0], v[1]);
 		}
+}
+
+/* The block's sums to y, two neighbours a thread; its first is row `row`, and row `column` of W. */
+template <typename S>
+__device__ __forceinline__ void gh_linear_write(const gh_linear_epilogue &e, const float *sums,
+						int64_t row, int64_t column)
+{
+	const int pairs = S::columns / (e.glu ? 4 : 2); /* a row's */
+	const int left = e.m - row < S::rows ? static_cast<int>(e.m - row) : S::rows;
+	const int64_t first = e.glu ? column / 2 : column;
+
+#pragma unroll 2
+	for (int i = threadIdx.x; i < left * pairs; i += S::threads) {
+		const int r = i / pairs, c = i % pairs * 2;
+		const float *gate = sums + r * S::pitch + (e.glu ? c / 8 * 16 + c % 8 : c);
+		float scale = S::scaling == GH_LINEAR_BOTH ? e.x_scale[row + r] : 1.0F;
+
+		gh_linear_store<S::scaling>(e, row + r, first + c, gate, e.glu ? gate + 8 : gate,
+					    scale);
 	}
 }
 
@@ -301,15 +349,15 @@ __global__ void __launch_bounds__(S::threads)
 		if (at + S::stages - 1 < stages)
 			gh_fetch_stage<S>(a, ring, behind, at + S::stages - 1, row, column);
 		gh_copy_mark();
-#pragma unroll
-		for (int i = 0; i < S::w_chunks / 2; i++)
-			gh_multiply<S>(S::blocks ? part : acc, x, x + S::x_bytes, warp_row,
-				       warp_column, i);
+		gh_multiply_stage<S>(S::blocks ? part : acc, x, warp_row, warp_column);
 		if (S::blocks)
 			gh_promote<S>(acc, part);
 		slot = slot == S::stages - 1 ? 0 : slot + 1;
 	}
-	gh_linear_write<S>(a.epilogue, acc, row + warp_row, column + warp_column);
+	__syncthreads();
+	gh_put_sums<S>(reinterpret_cast<float *>(ring), acc, warp_row, warp_column);
+	__syncthreads();
+	gh_linear_write<S>(a.epilogue, reinterpret_cast<const float *>(ring), row, column);
 }
 
 template <typename S> static int gh_linear_mma_launch(const gh__launch *on, gh_linear_mma_args *a)

@@ -128,6 +128,7 @@ static void check_glu(gh_dtype act, int64_t n, int64_t m, int64_t gap, size_t of
 	if (m > 1) {
 		put(act, numbers, 0, -200.0F);
 		put(act, numbers, stride, INFINITY);
+		put(act, numbers, stride + n, 2.0F); /* infinity times 0 is a NaN */
 	}
 	x = tensor_at(numbers, (size_t)(m * stride) * size, off * size);
 	pair_prepare(kernels, &desc);
