@@ -93,8 +93,8 @@ static void set_rows(gh_attention *a, const gh__attention_desc *desc,
 
 	a->tokens = host->tokens;
 	a->sequences = host->sequences > 0 ? host->sequences : 1;
-	a->all_rows =
-		(int64_t)host->tokens * (desc->group < desc->heads ? desc->group : desc->heads);
+	a->most_heads = desc->group < desc->heads ? desc->group : desc->heads;
+	a->all_rows = (int64_t)host->tokens * a->most_heads;
 	a->splits = splits < 1 ? 1 : splits < INT32_MAX ? (int32_t)splits : INT32_MAX;
 	a->room =
 		args->workspace != NULL ? room_of(desc, host->tokens) / (int64_t)sizeof(float) : 0;
@@ -126,7 +126,6 @@ static gh_attention describe(const gh__attention_desc *desc, const gh__attention
 	a.unit = unit_of(desc, args);
 	a.q_pairs = even && aligned(args->qkv, args->qkv_stride * 2, 4);
 	a.y_pairs = even && aligned(args->y, args->y_stride * 2, 4);
-	a.pads = true;
 	a.act = desc->act;
 	set_rows(&a, desc, args);
 	return a;
@@ -147,6 +146,5 @@ int gh__cuda_attention(const gh__launch *on, const gh__attention_desc *desc,
 	code = gh__cuda_attention_decode(on, &a);
 	if (code != 0 || desc->kv.head_dim > WIDEST / 2 || a.all_rows <= GH_ATTENTION_SHORT)
 		return code;
-	a.pads = false;
 	return gh__cuda_attention_online(on, &a);
 }

@@ -24,6 +24,7 @@ typedef struct gh_attention {
 	int32_t heads, group, head_first, kv_first;
 	gh__kv_layout kv;
 	int32_t kv_begin, kv_count; /* kv heads that query heads here use */
+	int32_t most_heads;         /* query heads of one of them, at most */
 	int32_t parts, splits;      /* blocks that share a row's splits; splits a row, at most */
 	int64_t room;               /* floats at partial */
 	int64_t all_rows;           /* packed rows of one kv head, at most */
@@ -31,7 +32,6 @@ typedef struct gh_attention {
 	int64_t tiles;              /* of rows, at most */
 	int32_t unit;          /* bytes that k and v can be copied at once: 16, 8 or an element */
 	bool q_pairs, y_pairs; /* two elements lie at a multiple of their size */
-	bool pads;             /* this kernel writes the rows of no sequence */
 	gh_dtype act;
 } gh_attention;
 
@@ -158,8 +158,6 @@ template <typename T> __device__ inline void gh_zero_pads(const gh_attention &a)
 	int32_t row = step->sequences > 0 ? step->row_start[step->sequences] : 0;
 	int64_t width = (int64_t)a.heads * a.kv.head_dim;
 
-	if (!a.pads)
-		return;
 	for (int64_t r = row + (int64_t)blockIdx.x; r < step->tokens; r += gridDim.x) {
 		T *y = (T *)a.y + r * a.y_stride;
 

@@ -27,7 +27,8 @@ template <typename KV, int dim> struct online_shape {
 	static constexpr int total = codes ? wide + tile : wide;
 	static constexpr int line = total + ROWS * dim * 4;
 	static constexpr int limit = line + 2 * GH_TILE * 8;
-	static constexpr int bytes = limit + ROWS * 4;
+	static constexpr int run = limit + ROWS * 4;
+	static constexpr int bytes = run + (int)sizeof(gh_run);
 };
 
 /* A lane's part of a warp's 16 rows: index 0 of a pair is row g, 1 row g + 8. */
@@ -235,6 +236,17 @@ __device__ __forceinline__ int32_t load_rows(online_rows<T, dim> &r, const gh_at
 	return __reduce_max_sync(~0U, max(limit[threadIdx.x % 32], limit[threadIdx.x % 32 + 32]));
 }
 
+/* Most steps are decodes alone: then a block is to be gone before it has searched for its rows. */
+__device__ __forceinline__ bool has_long_runs(const gh_attention &a)
+{
+	const int32_t *start = a.step->row_start;
+	bool found = false;
+
+	for (int32_t s = (int32_t)threadIdx.x; s < a.step->sequences; s += GH_THREADS)
+		found |= (int64_t)(start[s + 1] - start[s]) * a.most_heads > GH_ATTENTION_SHORT;
+	return __syncthreads_or(found) != 0;
+}
+
 template <typename T, typename KV, int dim>
 __global__ void __launch_bounds__(GH_THREADS, 2) online_kernel(const gh_attention a)
 {
@@ -243,14 +255,21 @@ __global__ void __launch_bounds__(GH_THREADS, 2) online_kernel(const gh_attentio
 	float *total = (float *)(shared + shape::total) + threadIdx.x;
 	int64_t *line = (int64_t *)(shared + shape::line);
 	char *k = shared + shape::k, *v = shared + shape::v, *wide = shared + shape::wide;
+
+	if (!has_long_runs(a))
+		return;
+	/* In shared memory: seldom wanted, it would take registers all the while. */
+	gh_run &run = *(gh_run *)(shared + shape::run);
+
 	/* The rows at a sequence's end see most, and long blocks are to start first. */
-	const gh_run run = gh_find_rows<ROWS>(a, a.tiles - 1 - blockIdx.x / a.kv_count,
-					      (int32_t)(blockIdx.x % a.kv_count));
+	if (threadIdx.x == 0)
+		run = gh_find_rows<ROWS>(a, a.tiles - 1 - blockIdx.x / a.kv_count,
+					 (int32_t)(blockIdx.x % a.kv_count));
+	__syncthreads();
 	online_rows<T, dim> r;
 	uint32_t p[8][4];
 	int32_t end;
 
-	gh_zero_pads<T>(a);
 	if (run.rows <= 0 || run.all <= GH_ATTENTION_SHORT)
 		return;
 	if (a.kv.head_dim < dim)
