@@ -115,8 +115,8 @@ typedef struct gh_inference_node_options {
 				  *   whoever reaches the address; borrows */
 	const char
 		*data_dir; /**< of proofs until they are delivered; NULL = ".gonkahost"; borrows */
-	int64_t proof_budget; /**< bytes that a worker may use for proofs, at most; 0 = half of its
-				  *   device's */
+	int64_t proof_budget; /**< bytes that a worker may use for proofs, at most; 0 = half of a
+				  *   CPU's memory, nine tenths of a GPU's */
 } gh_inference_node_options;
 
 /** Initialiser: all defaults. */
