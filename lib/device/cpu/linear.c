@@ -6,7 +6,7 @@
  *
  * 2 m n k FLOPs. Weights are read once for each block of rows, in the order they lie in: n k
  * elements for m up to 48; x is widened to f32 once, in the workspace. Order of sums: micro.h; one
- * chain over all of k, or with QUANTISE a chain from 0 for each 128 of k, added up in ascending
+ * chain over all of k, or of e4m3 products a chain from 0 for each 128 of k, added up in ascending
  * order. Neither depends on how rows and panels are cut into tasks, groups and blocks of k.
  *
  * A task is a block of rows times a run of panels. Within it a block of k of one panel stays in the
@@ -64,9 +64,10 @@ typedef struct linear_job {
 	const gh__linear_desc *desc;
 	const gh__linear_args *args;
 	weight_kind kind;
-	bool blocks;  /* sums of 128 */
-	float *wide;  /* x as f32 in the workspace; NULL: x is used as it is */
-	float *scale; /* [m] with QUANTISE */
+	bool blocks;          /* sums of 128 */
+	float *wide;          /* x as f32 in the workspace; NULL: x is used as it is */
+	float *scale;         /* [m] with QUANTISE, in the workspace */
+	const float *x_scale; /* [m] with blocks */
 	const float *x;
 	int64_t x_stride;
 	int64_t rows;  /* a task */
@@ -202,12 +203,13 @@ GH__INLINE v8f finish(const linear_job *job, const float *acc, int64_t row, int6
 	v8f bias = v8f_zero();
 
 	if (desc->bias)
-		bias = v8f_load_n(desc->act, args->bias, column, count);
+		bias = v8f_load_n(desc->act == GH_E4M3 ? desc->out : desc->act, args->bias, column,
+				  count);
 	if (desc->weight != GH_E4M3)
 		return desc->bias ? v8f_add(sum, bias) : sum;
 	sum = v8f_mul(sum, v8f_load_n(GH_F32, args->w_scale, column, count));
-	if (desc->prologue == GH__PROLOGUE_QUANTISE) {
-		v8f scale = v8f_set1(job->scale[row]);
+	if (job->blocks) {
+		v8f scale = v8f_set1(job->x_scale[row]);
 
 		return desc->bias ? v8f_fma(sum, scale, bias) : v8f_mul(sum, scale);
 	}
@@ -296,12 +298,13 @@ void GH__TWIN(gh__cpu_linear)(const gh__cpu *cpu, const gh__linear_desc *desc,
 
 	if (args->m <= 0)
 		return;
-	job.blocks = desc->prologue == GH__PROLOGUE_QUANTISE;
+	job.blocks = gh__linear_blocks(desc);
 	if (desc->act == GH_F32 && job.kind != WEIGHT_E4M3) {
 		job.x = args->x;
 		job.x_stride = args->x_stride;
 	} else {
 		job.scale = args->workspace;
+		job.x_scale = desc->act == GH_E4M3 ? args->x_scale : job.scale;
 		job.wide = job.scale + (args->m + 15) / 16 * 16;
 		job.x = job.wide;
 		job.x_stride = gh__linear_x_stride(desc);

@@ -7,7 +7,7 @@
  * The module libgonkahost-cuda.so, as the library sees it: one symbol that answers a table. Both
  * are built from one tree; the number says so, and is looked at before anything else.
  */
-#define GH__CUDA_ABI    1u
+#define GH__CUDA_ABI    2u
 #define GH__CUDA_MODULE "libgonkahost-cuda.so"
 #define GH__CUDA_SYMBOL "gh_cuda_module"
 
