@@ -162,7 +162,7 @@ START_TEST(quantises_rows)
 			gh__device *device =
 				device_open(device_cases[d].threads, device_cases[d].flags);
 			uint8_t *y = poisoned(GH_E4M3, M * stride), expected[256];
-			float scale[M], one;
+			float scale[M] = { 0 }, one;
 
 			quantise(device, act, x, n, y, stride, scale);
 			for (int64_t i = 0; i < M; i++) {
