@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/error.h"
 #include "device/handle.h"
 
@@ -71,6 +72,29 @@ static gh_status rate(double *out, const probe *p, gh_status (*work)(const probe
 	return status;
 }
 
+/* Numbers without a pattern: a device may be faster with zeros, and pages that nobody wrote may be
+ * no memory at all. */
+static gh_status fill(const probe *p, gh_devptr to, gh_error *error)
+{
+	static const size_t piece = 1 << 20;
+	size_t at = p->size < piece ? p->size : piece;
+	uint64_t *numbers = gh__malloc(piece), state = 1;
+	gh_status status = numbers ? GH_OK : gh__fail_nomem(error);
+
+	for (size_t i = 0; i < piece / sizeof state && numbers; i++) {
+		state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+		numbers[i] = state ^ state >> 32;
+	}
+	if (status == GH_OK)
+		status = gh_device_upload(p->device, to, numbers, at, NULL, error);
+	for (size_t some; at < p->size && status == GH_OK; at += some) {
+		some = p->size - at < at ? p->size - at : at;
+		status = gh_device_copy(p->device, to + at, to, some, NULL, error);
+	}
+	gh__free(numbers);
+	return status;
+}
+
 static gh_status prepare(probe *p, gh_error *error)
 {
 	const gh__op_desc desc = { .kind = GH__OP_READ };
@@ -84,6 +108,8 @@ static gh_status prepare(probe *p, gh_error *error)
 		status = gh_device_alloc(p->device, &p->sum, 2 * sizeof(uint64_t), error);
 	for (int i = 0; i < 2 && status == GH_OK; i++)
 		status = gh_device_alloc(p->device, &p->half[i], p->size, error);
+	for (int i = 0; i < 2 && status == GH_OK; i++)
+		status = fill(p, p->half[i], error);
 	return status;
 }
 

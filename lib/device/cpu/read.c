@@ -18,19 +18,24 @@ static void read_piece(void *arg, int64_t task, int thread)
 {
 	const read_job *job = arg;
 	size_t i = (size_t)task * PIECE, end = i + PIECE < job->count ? i + PIECE : job->count;
-	words sum[8] = { { 0 } };
+	words s0 = { 0 }, s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0;
 
 	(void)thread;
 	for (; i + 8 <= end; i += 8) {
-		for (size_t j = 0; j < 8; j++)
-			sum[j] += job->x[i + j];
+		s0 += job->x[i];
+		s1 += job->x[i + 1];
+		s2 += job->x[i + 2];
+		s3 += job->x[i + 3];
+		s4 += job->x[i + 4];
+		s5 += job->x[i + 5];
+		s6 += job->x[i + 6];
+		s7 += job->x[i + 7];
 	}
 	for (; i < end; i++)
-		sum[0] += job->x[i];
-	for (size_t j = 1; j < 8; j++)
-		sum[0] += sum[j];
-	__atomic_fetch_add(&job->sum[0], sum[0][0], __ATOMIC_RELAXED);
-	__atomic_fetch_add(&job->sum[1], sum[0][1], __ATOMIC_RELAXED);
+		s0 += job->x[i];
+	s0 += s1 + s2 + s3 + s4 + s5 + s6 + s7;
+	__atomic_fetch_add(&job->sum[0], s0[0], __ATOMIC_RELAXED);
+	__atomic_fetch_add(&job->sum[1], s0[1], __ATOMIC_RELAXED);
 }
 
 void gh__cpu_read(const gh__cpu *cpu, const gh__read_args *args)
