@@ -84,7 +84,7 @@ static gh_status measure(const bench_arguments *arguments, gh_model *model, cons
 	const bench_list *batch = arguments->batch.count ? &arguments->batch : &batches;
 	const bench_list *context = arguments->context.count ? &arguments->context : &contexts;
 	gh_model_measure_options options = GH_MODEL_MEASURE_OPTIONS_INIT;
-	gh_model_rates rates;
+	gh_model_rates rates = { .decode_seconds = 1.0, .prefill_seconds = 1.0 };
 	gh_model_info info;
 	gh_status status = GH_OK;
 
