@@ -51,12 +51,13 @@ int gh__cuda_read(const gh__launch *on, const gh__read_args *args)
 {
 	const int64_t count = static_cast<int64_t>(args->size / 16);
 	const unsigned most = static_cast<unsigned>(on->units * WAVES);
-	const unsigned blocks = gh_blocks(count, THREADS * EACH);
+	const unsigned all = gh_blocks(count, THREADS * EACH), blocks = all < most ? all : most;
 
 	if (count == 0)
 		return 0;
-	read_kernel < <<blocks<most ? blocks : most, THREADS, 0, on->stream>>>(
-			      static_cast<const ulonglong2 *>(args->x), count,
-			      reinterpret_cast<unsigned long long *>(args->sum));
+	read_kernel<<<blocks, THREADS, 0, on->stream>>>(static_cast<const ulonglong2 *>(args->x),
+							count,
+							reinterpret_cast<unsigned long long *>(
+								args->sum));
 	return gh_launched();
 }
