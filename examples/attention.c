@@ -109,6 +109,8 @@ static gh_status prepare(problem *p, gh_error *error)
 	args->rows = p->rows;
 	args->sequences = 1;
 	args->blocks_max = p->blocks;
+	if (status == GH_OK)
+		status = gh_attention_plan(p->kernel, args, NULL, error);
 	return status;
 }
 

@@ -15,7 +15,9 @@ typedef struct attention {
 	gh_attention_args args;
 	int32_t rows, batch, context, blocks, copies; /* rows, blocks: of a sequence */
 	gh_devptr table;                              /* [copies, batch, blocks] */
-	double kv_bytes;                              /* of all sequences of a copy */
+	gh_devptr room;                               /* [copies], each of room_size bytes */
+	size_t room_size;
+	double kv_bytes; /* of all sequences of a copy */
 } attention;
 
 /* ---- what lies on the device ---- */
@@ -69,13 +71,35 @@ static gh_status place(bench *b, attention *a, const bench_shape *shape, gh_dtyp
 	if (status == GH_OK)
 		status = gh_device_alloc(b->device, &args->y,
 					 (size_t)(rows * width) * gh_dtype_size(dtype), error);
+	a->room_size = (gh_kernel_workspace(a->kernel, rows) + 255) / 256 * 256;
 	if (status == GH_OK)
-		status = gh_device_alloc(b->device, &args->workspace,
-					 gh_kernel_workspace(a->kernel, rows), error);
+		status = gh_device_alloc(b->device, &a->room, a->room_size * (size_t)a->copies,
+					 error);
 	args->rows = (int32_t)rows;
 	args->sequences = a->batch;
 	args->blocks_max = a->blocks;
 	args->k_scale = args->v_scale = kv == GH_E4M3 ? 0.02F : 1.0F;
+	return status;
+}
+
+/* The arguments of a turn: its block tables, in a workspace of its own. */
+static void turn_to(attention *a, int32_t turn)
+{
+	const size_t copy = (size_t)(turn % a->copies);
+
+	a->args.block_table =
+		a->table + copy * (size_t)a->batch * (size_t)a->blocks * sizeof(int32_t);
+	a->args.workspace = a->room + copy * a->room_size;
+}
+
+static gh_status plan(attention *a, gh_error *error)
+{
+	gh_status status = GH_OK;
+
+	for (int32_t turn = 0; turn < a->copies && status == GH_OK; turn++) {
+		turn_to(a, turn);
+		status = gh_attention_plan(a->kernel, &a->args, NULL, error);
+	}
 	return status;
 }
 
@@ -98,14 +122,17 @@ static gh_status prepare(bench *b, attention *a, const bench_shape *shape, gh_dt
 		      (double)gh_dtype_size(kv);
 	a->copies = a->rows > 1 ? 1 : bench_copies(b, a->kv_bytes);
 	status = gh_attention_create(&a->kernel, b->device, &options, error);
-	return status == GH_OK ? place(b, a, shape, dtype, kv, error) : status;
+	if (status == GH_OK)
+		status = place(b, a, shape, dtype, kv, error);
+	return status == GH_OK ? plan(a, error) : status;
 }
 
 static void release(bench *b, attention *a)
 {
-	const gh_devptr memory[] = { a->args.q,        a->args.cache,     a->args.position,
-				     a->args.sequence, a->args.row_start, a->table,
-				     a->args.y,        a->args.workspace };
+	const gh_devptr memory[] = { a->args.q,         a->args.cache,
+				     a->args.position,  a->args.sequence,
+				     a->args.row_start, a->args.y,
+				     a->table,          a->room };
 
 	for (size_t i = 0; i < sizeof memory / sizeof memory[0]; i++)
 		gh_device_release(b->device, memory[i]);
@@ -115,9 +142,8 @@ static void release(bench *b, attention *a)
 static gh_status attend(void *work, int32_t turn, gh_error *error)
 {
 	attention *a = work;
-	size_t skip = (size_t)(turn % a->copies) * (size_t)a->batch * (size_t)a->blocks;
 
-	a->args.block_table = a->table + skip * sizeof(int32_t);
+	turn_to(a, turn);
 	return gh_attention_run(a->kernel, &a->args, NULL, error);
 }
 

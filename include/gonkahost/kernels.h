@@ -455,11 +455,27 @@ GH_API GH_NODISCARD gh_status gh_attention_create(gh_kernel **out, gh_device *de
 						  gh_error *error);
 
 /**
- * Attend.
+ * Tell the device what runs are to go through: rows, sequences, blocks_max, position, sequence,
+ * row_start and block_table of args, by a few bytes at the head of its workspace. Before the first
+ * run with a workspace, and again when one of these fields changes; what the pointers point to may
+ * change without.
+ *
+ * Stream   enqueued
+ * Owner    copies args; borrows the workspace until the stream has passed
+ * Threads  one at a time
+ * Errors   GH_EINVAL an argument by name, or no such kernel; GH_ECUDA
+ * Since    0.1
+ */
+GH_API GH_NODISCARD gh_status gh_attention_plan(const gh_kernel *kernel,
+						const gh_attention_args *args, gh_stream *stream,
+						gh_error *error);
+
+/**
+ * Attend, with a workspace for which gh_attention_plan() was told the same.
  *
  * Shapes   gh_attention_args
  * Cost     4 heads head_dim operations for each row and position; k and v of every sequence once
- * Stream   enqueued; not to be captured in a graph, since the arguments' counts go to the device
+ * Stream   enqueued; may be captured in a graph
  * Owner    borrows all device memory until the stream has passed
  * Threads  one at a time
  * Errors   GH_EINVAL an argument by name, or no such kernel; GH_ECUDA

@@ -3,7 +3,8 @@
 #include "base/error.h"
 #include "device/kernel.h"
 
-/* attention, as programs call it. The step that the device reads is the head of the workspace. */
+/* attention, as programs call it. The step that the device reads is the head of the workspace, where
+ * a plan puts it. */
 _Static_assert(sizeof(gh__step) <= GH__KERNEL_ALIGNMENT, "the step fits before the rest");
 
 static gh_status check_options(const gh_attention_options *all, gh_error *error)
@@ -72,35 +73,53 @@ static gh_status check_run(const gh__attention_desc *desc, gh_attention_args *ar
 	return status;
 }
 
+/* The caller's arguments, checked, and their step. No rows: the step is not filled. */
+static gh_status read_args(gh_attention_args *all, gh__step *step, const gh_kernel *kernel,
+			   const gh_attention_args *args, gh_error *error)
+{
+	gh_status status = gh__kernel_args(all, sizeof *all, args, kernel, GH__OP_ATTENTION, error);
+
+	if (status == GH_OK)
+		gh__want_rows(&status, all->rows, error);
+	if (status != GH_OK || all->rows == 0)
+		return status;
+	status = check_run(&kernel->desc.attention, all, error);
+	*step = (gh__step){
+		.tokens = all->rows,
+		.sequences = all->sequences,
+		.blocks_max = all->blocks_max,
+		.position = gh__at(all->position),
+		.sequence = gh__at(all->sequence),
+		.row_start = gh__at(all->row_start),
+		.block_table = gh__at(all->block_table),
+	};
+	return status;
+}
+
+gh_status gh_attention_plan(const gh_kernel *kernel, const gh_attention_args *args,
+			    gh_stream *stream, gh_error *error)
+{
+	const gh__device *device;
+	gh_attention_args all;
+	gh__step step;
+	gh_status status = read_args(&all, &step, kernel, args, error);
+
+	if (status != GH_OK || all.rows == 0)
+		return status;
+	device = kernel->device;
+	return device->table->upload(device->self, gh__at(all.workspace), &step, sizeof step,
+				     stream, error);
+}
+
 gh_status gh_attention_run(const gh_kernel *kernel, const gh_attention_args *args,
 			   gh_stream *stream, gh_error *error)
 {
 	gh_attention_args all;
-	const gh__device *device;
 	gh__op_args run;
 	gh__step step;
-	gh_status status = gh__kernel_args(&all, sizeof all, args, kernel, GH__OP_ATTENTION, error);
+	gh_status status = read_args(&all, &step, kernel, args, error);
 
-	if (status == GH_OK)
-		gh__want_rows(&status, all.rows, error);
 	if (status != GH_OK || all.rows == 0)
-		return status;
-	status = check_run(&kernel->desc.attention, &all, error);
-	if (status != GH_OK)
-		return status;
-	device = kernel->device;
-	step = (gh__step){
-		.tokens = all.rows,
-		.sequences = all.sequences,
-		.blocks_max = all.blocks_max,
-		.position = gh__at(all.position),
-		.sequence = gh__at(all.sequence),
-		.row_start = gh__at(all.row_start),
-		.block_table = gh__at(all.block_table),
-	};
-	status = device->table->upload(device->self, gh__at(all.workspace), &step, sizeof step,
-				       stream, error);
-	if (status != GH_OK)
 		return status;
 	run.attention = (gh__attention_args){
 		.qkv = gh__at(all.q),

@@ -157,6 +157,7 @@ static void check_attention(gh_dtype dtype, gh_dtype kv)
 	args.v_scale = 0.03F;
 	assert_fails(GH_EINVAL, "workspace", gh_attention_run(kernel, &args, NULL, error));
 	args.workspace = workspace(kernel, ROWS);
+	assert_ok(gh_attention_plan(kernel, &args, NULL, error));
 	assert_ok(gh_attention_run(kernel, &args, NULL, error));
 	for (int32_t i = 0; i < ROWS * HEADS * DIM; i++) {
 		int32_t row = i / (HEADS * DIM), head = i / DIM % HEADS;
