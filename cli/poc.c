@@ -42,6 +42,15 @@ enum {
 	KEY_JSON
 };
 
+/* A kind, or a CPU that computes as tensor cores do. */
+static void choose_device(gh_poc_options *options, const char *kind)
+{
+	bool core = strcmp(kind, "cpu:tensor-core") == 0;
+
+	options->device = core ? "cpu" : kind;
+	options->flags = core ? GH_DEVICE_TENSOR_CORE : 0;
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	poc_arguments *arguments = state->input;
@@ -67,7 +76,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		arguments->threshold = cli_real(state, "--fraud-threshold", arg, 0, 1);
 		return 0;
 	case KEY_DEVICE:
-		options->device = arg;
+		choose_device(options, arg);
 		return 0;
 	case KEY_BUDGET:
 		options->budget = cli_size(state, "--budget", arg);

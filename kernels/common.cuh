@@ -74,39 +74,48 @@ template <typename T> struct alignas(16) gh_chunk {
 	T at[count];
 };
 
-/* e^x, see device/cpu/lanes.h: the same steps, the same bits. */
-__device__ __forceinline__ float gh_exp(float x)
+/* e^(x - n ln 2), which is near 1. */
+__device__ __forceinline__ float gh_exp_rest(float x, float n)
 {
-	const float magic = 0x1.8p23F;
-	float shifted, n, r, y;
-	int e, half;
+	float r = __fmaf_rn(n, -0x1.62e43p-1F, x), y = 1.0F / 5040;
 
-	x = x < -104.0F ? -104.0F : x;
-	x = x > 89.0F ? 89.0F : x;
-	shifted = __fmaf_rn(x, 0x1.715476p0F, magic);
-	n = __fsub_rn(shifted, magic);
-	r = __fmaf_rn(n, -0x1.62e43p-1F, x);
 	r = __fmaf_rn(n, 0x1.05c61p-29F, r);
-	y = 1.0F / 5040;
 	y = __fmaf_rn(y, r, 1.0F / 720);
 	y = __fmaf_rn(y, r, 1.0F / 120);
 	y = __fmaf_rn(y, r, 1.0F / 24);
 	y = __fmaf_rn(y, r, 1.0F / 6);
 	y = __fmaf_rn(y, r, 0.5F);
 	y = __fmaf_rn(y, r, 1.0F);
-	y = __fmaf_rn(y, r, 1.0F);
+	return __fmaf_rn(y, r, 1.0F);
+}
+
+/* e^x, see device/cpu/lanes.h: the same steps, the same bits. */
+__device__ __forceinline__ float gh_exp(float x)
+{
+	const float magic = 0x1.8p23F;
+	float shifted, n, y;
+	int e, half;
+
+	x = x < -104.0F ? -104.0F : x;
+	x = x > 89.0F ? 89.0F : x;
+	shifted = __fmaf_rn(x, 0x1.715476p0F, magic);
+	n = __fsub_rn(shifted, magic);
+	y = gh_exp_rest(x, n);
 	e = __float_as_int(shifted) - __float_as_int(magic);
 	half = e >> 1;
 	y = __fmul_rn(y, __int_as_float((half + 127) << 23));
 	return __fmul_rn(y, __int_as_float((e - half + 127) << 23));
 }
 
+__device__ __forceinline__ float gh_silu(float gate)
+{
+	return __fdiv_rn(gate, __fadd_rn(1.0F, gh_exp(__fsub_rn(0.0F, gate))));
+}
+
 /* round(round(silu(gate)) up), still f32. */
 template <typename T> __device__ __forceinline__ float gh_glu(float gate, float up)
 {
-	float silu = __fdiv_rn(gate, __fadd_rn(1.0F, gh_exp(__fsub_rn(0.0F, gate))));
-
-	return gh_round<T>(__fmul_rn(gh_round<T>(silu), up));
+	return gh_round<T>(__fmul_rn(gh_round<T>(gh_silu(gate)), up));
 }
 
 /* What the launches so far on this thread came to. */

@@ -88,6 +88,15 @@ size_t gh__cuda_sample_workspace(const gh__sample_desc *desc, int64_t rows);
 int gh__cuda_sample(const gh__launch *on, const gh__sample_desc *desc, const gh__sample_args *args,
 		    void *workspace);
 
+/* normals; workspace: of m streams. */
+size_t gh__cuda_normals_workspace(const gh__normals_desc *desc, int64_t streams);
+int gh__cuda_normals(const gh__launch *on, const gh__normals_desc *desc,
+		     const gh__normals_args *args);
+
+/* All rows of a tensor of 16-bit elements out of a pool, from row `row` of the matrix on. */
+int gh__cuda_slice(const gh__launch *on, const gh__linear_desc *desc, void *dst, const void *pool,
+		   const gh__slice *slice, int64_t row);
+
 #ifdef __cplusplus
 }
 #endif

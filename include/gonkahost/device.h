@@ -13,6 +13,12 @@ GH_BEGIN
 /** Use the scalar twin of the vector kernels; the results are the same to the last bit. */
 #define GH_DEVICE_SCALAR 1u
 
+/**
+ * Form products of f16, bf16 and e4m3 as the tensor cores of a Hopper GPU do: the results are those
+ * of a CUDA device to the last bit. A CPU device only, and slow: it is what a GPU is checked by.
+ */
+#define GH_DEVICE_TENSOR_CORE 2u
+
 /** Zero means default in every field; new fields go at the end. */
 typedef struct gh_device_options {
 	size_t struct_size; /**< set by GH_DEVICE_OPTIONS_INIT */

@@ -47,7 +47,7 @@ typedef struct gh_model_options {
 	int32_t pipeline_parallel; /**< groups of layers; 0 = 1 */
 	int32_t load_format;       /**< a gh_load_format */
 	int32_t threads;           /**< CPU threads over all ranks; 0 = one for each core */
-	uint32_t flags;            /**< GH_DEVICE_SCALAR */
+	uint32_t flags;            /**< GH_DEVICE_* bits */
 	gh_progress_fn *progress;  /**< NULL = nobody asks */
 	void *userdata;            /**< given to progress */
 } gh_model_options;

@@ -143,6 +143,17 @@ static gh_status check_attention(const gh__attention_desc *desc, gh_error *error
 	return GH_OK;
 }
 
+static gh_status check_normals(const gh__normals_desc *desc, gh_error *error)
+{
+	if (desc->out != GH_F16)
+		return gh__fail(error, GH_ENOTSUP, "normals out: %s is not F16",
+				gh_dtype_name(desc->out));
+	if (!(desc->deviation >= 0.0))
+		return gh__fail(error, GH_EINVAL, "normals deviation: %g is below 0",
+				desc->deviation);
+	return check_size("normals numbers", desc->numbers, error);
+}
+
 gh_status gh__op_check(const gh__op_desc *desc, gh_error *error)
 {
 	gh_status status;
@@ -173,6 +184,8 @@ gh_status gh__op_check(const gh__op_desc *desc, gh_error *error)
 		return status == GH_OK ? check_size("quantise n", desc->quantise.n, error) : status;
 	case GH__OP_READ:
 		return GH_OK;
+	case GH__OP_NORMALS:
+		return check_normals(&desc->normals, error);
 	}
 	return gh__fail(error, GH_ENOTSUP, "operation: %d is unknown", (int)desc->kind);
 }
@@ -195,18 +208,29 @@ static int64_t find_nan(const unsigned char *codes, int64_t count)
 	return i;
 }
 
-gh_status gh__op_check_pack(const gh__op_desc *desc, const void *src, int64_t row, int64_t rows,
-			    gh_error *error)
+static gh_status check_matrix_rows(const gh__op_desc *desc, int64_t row, int64_t rows,
+				   gh_error *error)
 {
-	const gh__linear_desc *linear = &desc->linear;
-	int64_t at;
+	int64_t n = desc->linear.n;
 
 	if (desc->kind != GH__OP_LINEAR)
 		return gh__fail(error, GH_EINVAL, "operation: %d has no weights to pack",
 				(int)desc->kind);
-	if (row < 0 || rows < 0 || row > linear->n || rows > linear->n - row)
+	if (row < 0 || rows < 0 || row > n || rows > n - row)
 		return gh__fail(error, GH_EINVAL, "rows: %lld from %lld are not among %lld",
-				(long long)rows, (long long)row, (long long)linear->n);
+				(long long)rows, (long long)row, (long long)n);
+	return GH_OK;
+}
+
+gh_status gh__op_check_pack(const gh__op_desc *desc, const void *src, int64_t row, int64_t rows,
+			    gh_error *error)
+{
+	const gh__linear_desc *linear = &desc->linear;
+	gh_status status = check_matrix_rows(desc, row, rows, error);
+	int64_t at;
+
+	if (status != GH_OK)
+		return status;
 	if (linear->weight != GH_E4M3)
 		return GH_OK;
 	at = find_nan(src, rows * linear->k);
@@ -214,4 +238,30 @@ gh_status gh__op_check_pack(const gh__op_desc *desc, const void *src, int64_t ro
 		return gh__fail(error, GH_ENUMERIC, "weight row %lld, column %lld: not a number",
 				(long long)(row + at / linear->k), (long long)(at % linear->k));
 	return GH_OK;
+}
+
+gh_status gh__op_check_slice(const gh__op_desc *desc, const gh__slice *slice, int64_t row,
+			     gh_error *error)
+{
+	const gh__linear_desc *linear = &desc->linear;
+	int64_t size = (int64_t)slice->size;
+	bool inside = slice->tiled ? slice->start < slice->size && slice->pool_size > 0
+				   : slice->size <= slice->pool_size &&
+					     slice->start <= slice->pool_size - slice->size;
+	gh_status status = check_matrix_rows(desc, row, 0, error);
+
+	if (status != GH_OK)
+		return status;
+	if (linear->weight != GH_F16 && linear->weight != GH_BF16)
+		return gh__fail(error, GH_EINVAL, "slice: %s is not of 16 bits",
+				gh_dtype_name(linear->weight));
+	if (slice->size < 1 || slice->size > INT64_MAX || size % linear->k != 0)
+		return gh__fail(error, GH_EINVAL, "slice: %llu elements are no rows of %lld",
+				(unsigned long long)slice->size, (long long)linear->k);
+	if (!inside)
+		return gh__fail(error, GH_EINVAL,
+				"slice: %llu elements from %llu are not in a pool of %llu",
+				(unsigned long long)slice->size, (unsigned long long)slice->start,
+				(unsigned long long)slice->pool_size);
+	return check_matrix_rows(desc, row, size / linear->k, error);
 }

@@ -12,4 +12,9 @@ gh_status gh__op_check(const gh__op_desc *desc, gh_error *error);
 gh_status gh__op_check_pack(const gh__op_desc *desc, const void *src, int64_t row, int64_t rows,
 			    gh_error *error);
 
+/* A tensor of 16-bit elements out of a pool, whose first row is `row`. GH_EINVAL: it is not in the
+ * pool, or there are no such rows. */
+gh_status gh__op_check_slice(const gh__op_desc *desc, const gh__slice *slice, int64_t row,
+			     gh_error *error);
+
 #endif

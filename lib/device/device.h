@@ -54,6 +54,13 @@ typedef struct gh__device_table {
 	 * whole packed matrix on the device. Of a SWIGLU kernel, rows count gate, then up. */
 	gh_status (*pack)(void *self, const gh__kernel *kernel, void *dst, const void *src,
 			  int64_t row, int64_t rows, gh_error *error);
+	/* The same of all rows of a tensor of 16-bit elements out of a pool on the device; launched
+	 * only. The pool is read, and zeros are written behind a row, up to the next multiple of 16
+	 * bytes. kernel: of any device of the kind; NULL: dst is plain memory. The function is NULL
+	 * where weights come from the host alone. */
+	gh_status (*pack_slice)(void *self, const gh__kernel *kernel, void *dst, const void *pool,
+				const gh__slice *slice, int64_t row, gh_stream *stream,
+				gh_error *error);
 	gh_status (*run)(void *self, const gh__kernel *kernel, const gh__op_args *args,
 			 gh_stream *stream, gh_error *error);
 	/* From any thread: what runs now or later is cut short, within milliseconds, and its

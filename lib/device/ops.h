@@ -17,6 +17,10 @@
  * Rows are tokens. Matrices are row-major; a row stride is counted in elements. "act" below is the
  * activation dtype (f32, f16 or bf16); sums are f32 unless said otherwise, rounded to act at the
  * points named.
+ *
+ * A CUDA device, and a CPU device opened with GH_DEVICE_TENSOR_CORE, form the products of LINEAR and
+ * ATTENTION that "tensor core" names below in steps of 16 of k (e4m3: 32) of the tensor core, one
+ * ascending chain from 0, the last step filled up with zeros. cpu/tensor_core.h defines the step.
  */
 
 typedef enum gh__op_kind {
@@ -28,6 +32,7 @@ typedef enum gh__op_kind {
 	GH__OP_GLU,
 	GH__OP_SELECT, /* copy chosen rows */
 	GH__OP_SAMPLE,
+	GH__OP_NORMALS,
 	GH__OP_QUANTISE,
 	GH__OP_READ
 } gh__op_kind;
@@ -87,6 +92,9 @@ typedef struct gh__norm_args {
  *   y = round(acc * w_scale[n]), and a bias is added after that rounding, rounding again.
  * Otherwise a bias is added in f32 before the one rounding: round(acc + bias).
  *
+ * Tensor core: weight and act both f16 or both bf16; w8a16 with act f16 or bf16, the weights widened
+ * to act; w8a8, each block's p. All else is as above.
+ *
  * SWIGLU: W holds gate and up interleaved as pack() likes it; y [m, n / 2] = GLU of the rounded
  * products, bit for bit what LINEAR followed by GLU gives.
  */
@@ -115,6 +123,12 @@ typedef struct gh__linear_args {
 	void *workspace; /* gh__kernel_workspace(kernel, m) bytes */
 	int64_t m;
 } gh__linear_args;
+
+/* Whether products are of e4m3 with e4m3: sums of 128 of k each, and rows with a scale. */
+static inline bool gh__linear_blocks(const gh__linear_desc *desc)
+{
+	return desc->prologue == GH__PROLOGUE_QUANTISE || desc->act == GH_E4M3;
+}
 
 /*
  * ---- rows to e4m3: y[i, :] and scale[i] of x[i, :] ----
@@ -186,6 +200,10 @@ typedef struct gh__rope_args {
  *   never reach it. Rows of no sequence (from row_start[sequences] on) come out as zeros.
  * ROW: over positions 0 to its own, u = round(round(q . k) scale); e = exp(u - max u) in f32;
  *   p = round(e / sum of e); y = round(p . v). Order of sums: attention_row.c.
+ * Tensor core: act f16 or bf16, with ONLINE and a cache of act or e4m3. q . k is a chain over d; p . v
+ * one over positions, in steps at multiples of 16 that continue from 0 with ROW, from the rescaled
+ * O with ONLINE, p and v beyond the row's own position being zeros. An e4m3 cache is widened to act
+ * without its scales: s = ((q . k) * k_scale) * scale, y = round((O * v_scale) / l).
  * PAGED reads k and v through block tables only; PACKED reads them from qkv (no cache): a sequence
  * is in the step as a whole, and its rows are positions 0, 1, ...
  * A device has ONLINE with PAGED and ROW with PACKED.
@@ -317,6 +335,56 @@ typedef struct gh__sample_args {
 } gh__sample_args;
 
 /*
+ * ---- y[i, :] = the first numbers of stream i: NumPy's normal numbers ----
+ *
+ * A stream is a PCG64, before its first draw; its draws become numbers by a ziggurat of 256 layers
+ * over f64, every operation rounded by itself (poc/normal.h has the steps). y is 0 + deviation z,
+ * or z itself where deviation is 0, rounded to f32 and then to f16. A stream of any length takes
+ * the same time as many short ones. Devices without it answer GH_ENOTSUP.
+ */
+enum { GH__NORMAL_LAYERS = 256 };
+
+typedef struct gh__normal_tables {
+	uint64_t k[GH__NORMAL_LAYERS];
+	double w[GH__NORMAL_LAYERS];
+	double f[GH__NORMAL_LAYERS];
+} gh__normal_tables;
+
+/* Numbers of 128 bits, the lower half first. */
+typedef struct gh__normals_stream {
+	uint64_t state[2];
+	uint64_t inc[2]; /* odd */
+} gh__normals_stream;
+
+typedef struct gh__normals_desc {
+	gh_dtype out;    /* f16 */
+	int64_t numbers; /* of each stream */
+	double deviation;
+} gh__normals_desc;
+
+typedef struct gh__normals_args {
+	const gh__normals_stream *stream; /* [m] */
+	const gh__normal_tables *tables;
+	void *y;         /* [m, numbers], dense */
+	void *workspace; /* gh__kernel_workspace(kernel, m) bytes */
+	int64_t m;
+} gh__normals_args;
+
+/*
+ * ---- a tensor that is cut out of a pool (gh__device_table.pack_slice) ----
+ *
+ * Element i of one no larger than the pool is pool[start + i]; a larger one is tiled: the pool over
+ * and over, beginning at start and going round after size elements, so that element i is
+ * pool[(i + start) mod size mod pool_size].
+ */
+typedef struct gh__slice {
+	uint64_t size; /* elements */
+	uint64_t pool_size;
+	uint64_t start; /* not tiled: at most pool_size - size; tiled: below size */
+	bool tiled;
+} gh__slice;
+
+/*
  * ---- a step: which sequences, and their new tokens ----
  *
  * Prefill chunks and decodes are rows of the same step. All arrays lie where the device reads them.
@@ -348,6 +416,7 @@ typedef struct gh__op_desc {
 		gh__glu_desc glu;
 		gh__select_desc select;
 		gh__sample_desc sample;
+		gh__normals_desc normals;
 		gh__quantise_desc quantise;
 	};
 } gh__op_desc;
@@ -362,6 +431,7 @@ typedef struct gh__op_args {
 		gh__glu_args glu;
 		gh__select_args select;
 		gh__sample_args sample;
+		gh__normals_args normals;
 		gh__quantise_args quantise;
 		gh__read_args read;
 	};

@@ -3,11 +3,13 @@
 
 #include <stdint.h>
 
+#include "device/both.h"
+
 /*
  * Philox 4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", 2011):
  * 128 bits of counter and 64 of key to 128 random bits.
  */
-static inline void gh__philox(uint32_t out[4], const uint32_t counter[4], uint64_t key)
+GH__BOTH static inline void gh__philox(uint32_t out[4], const uint32_t counter[4], uint64_t key)
 {
 	uint32_t a = counter[0], b = counter[1], c = counter[2], d = counter[3];
 	uint32_t low = (uint32_t)key, high = (uint32_t)(key >> 32);

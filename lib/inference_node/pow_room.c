@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "device/device.h"
 #include "inference_node/pow_group.h"
+#include "poc/plan.h"
 
 /*
  * Memory for proofs beside a model that stays loaded. What they need is the plan of their network,
@@ -46,7 +47,7 @@ static int64_t own_choice(void)
 	gh_error error = GH_ERROR_INIT;
 	gh_device_info device;
 
-	return gh_device_info_get(&device, NULL, &error) == GH_OK ? device.memory / 2 : 0;
+	return gh_device_info_get(&device, NULL, &error) == GH_OK ? gh__poc_budget(&device) : 0;
 }
 
 /* What each of so many workers may use beside the model that is parked; 0: both do not fit. */

@@ -39,7 +39,7 @@ static void embed(pass *p, const void *input)
 	gh__device *device = r->device;
 
 	if (r->kernels.embed == NULL) {
-		if (p->status == GH_OK)
+		if (p->status == GH_OK && input != r->buf.residual)
 			p->status =
 				device->table->upload(device->self, r->buf.residual, input,
 						      (size_t)(p->rows * p->hidden) * p->element,
@@ -495,7 +495,8 @@ gh_status gh__forward(gh__rank *rank, const gh__job *job, gh_error *error)
 		int32_t number = (int32_t)(plan->layers.first + i);
 		gh__layer_weights w;
 
-		p.status = rank->weights->table->layer(rank->weights->self, number, &w, error);
+		p.status = rank->weights->table->layer(rank->weights->self, rank->device, number,
+						       &w, error);
 		if (p.status == GH_OK)
 			layer(&p, &w, rank->cache[i], number == 0, chooses && number == last);
 		if (looks)

@@ -63,8 +63,10 @@ typedef struct gh__job {
 	const gh__sample_row *samples;
 	gh__sample_result *results;
 	int32_t sample_count;
-	const void *input; /* [tokens, hidden] act, on the host; NULL: tokens are ids */
-	void *logits;      /* [logit_rows, vocab] to the host; NULL: only samples are wanted */
+	/* [tokens, hidden] act, on the host, or where the rank has its residual stream, put there by
+	 * operations of its device; NULL: tokens are ids */
+	const void *input;
+	void *logits; /* [logit_rows, vocab] to the host; NULL: only samples are wanted */
 	/* Not sampled: the step is run again to tell in which layer these rows went wrong. */
 	const int32_t *suspects;
 	int32_t suspect_count;

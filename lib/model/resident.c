@@ -433,10 +433,12 @@ static void resident_ends(const void *self, gh__end_weights *out)
 	*out = r->ends;
 }
 
-static gh_status resident_layer(void *self, int32_t layer, gh__layer_weights *out, gh_error *error)
+static gh_status resident_layer(void *self, gh__device *on, int32_t layer, gh__layer_weights *out,
+				gh_error *error)
 {
 	const resident *r = self;
 
+	(void)on;
 	if (layer < r->layers.first || layer >= r->layers.first + r->layers.count)
 		return gh__fail(error, GH_EBUG, "layer: %d is not on this rank", layer);
 	*out = r->layer[layer - r->layers.first];

@@ -52,6 +52,7 @@ typedef struct gh__runner_options {
  * A step of a model whose input is rows (GH__INPUT_ROWS), or whose logits are wanted as they are:
  * input [tokens, hidden] in the activations' type, NULL where the step's tokens are the input;
  * logits [logit_rows, vocab] in the logits' type. Both on the host; for gh__model_runner()'s only.
+ * Rows that were made on the device of a runner of one rank are its buf.residual (rank.h) instead.
  * Arrays of the step that the model does not read may be NULL: token with GH__INPUT_ROWS; slot and
  * block_table with packed attention, where a sequence is its rows, at positions 0, 1, ...
  */

@@ -34,8 +34,11 @@ typedef struct gh__weights_table {
 	void (*free)(void *self);
 	int64_t (*bytes)(const void *self); /* on the device */
 	void (*ends)(const void *self, gh__end_weights *out);
-	/* layer: of the whole model, one that the rank holds. */
-	gh_status (*layer)(void *self, int32_t layer, gh__layer_weights *out, gh_error *error);
+	/* layer: of the whole model, one that the rank holds. on: the rank's device, which reads it;
+	 * a source that makes layers does so there, in order with what reads them, and may write
+	 * over the layer before the last. */
+	gh_status (*layer)(void *self, gh__device *on, int32_t layer, gh__layer_weights *out,
+			   gh_error *error);
 } gh__weights_table;
 
 typedef struct gh__weights {

@@ -51,15 +51,20 @@ static double flops(const product products[PRODUCTS], int64_t rows)
 }
 
 /* Numbers to multiply, since a device may be faster with zeros. */
-static gh_status fill(const gh__rank *r, void *to, size_t count, const uint16_t *pool,
-		      size_t pool_size, gh_error *error)
+static gh_status fill(const gh__rank *r, void *to, size_t count, const gh__poc_pool *pool,
+		      gh_error *error)
 {
+	const gh__slice all = { .size = count, .pool_size = pool->size, .tiled = true };
+	gh__device *device = r->device;
 	gh_status status = GH_OK;
 
+	if (pool->on_device)
+		return device->table->pack_slice(device->self, NULL, to, pool->numbers, &all, 0,
+						 device->stream, error);
 	for (size_t at = 0, some; at < count && status == GH_OK; at += some) {
-		some = count - at < pool_size ? count - at : pool_size;
-		status = r->device->table->upload(r->device->self, (uint16_t *)to + at, pool,
-						  some * sizeof *pool, r->device->stream, error);
+		some = count - at < pool->size ? count - at : pool->size;
+		status = device->table->upload(device->self, (uint16_t *)to + at, pool->numbers,
+					       some * sizeof *pool->numbers, device->stream, error);
 	}
 	return status;
 }
@@ -95,23 +100,23 @@ static int by_size(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-gh_status gh__poc_ceiling(double *flops_per_second, const gh__runner *runner, const uint16_t *pool,
-			  size_t pool_size, gh_error *error)
+gh_status gh__poc_ceiling(double *flops_per_second, const gh__runner *runner,
+			  const gh__poc_pool *pool, gh_error *error)
 {
 	const gh__rank *r = gh__runner_rank(runner, 0);
 	int64_t rows = r->limits.step_tokens, took[PASSES_MAX], middle, began;
 	product products[PRODUCTS];
 	gh__layer_weights weights;
 	int passes = 0;
-	gh_status status = r->weights->table->layer(r->weights->self, 0, &weights, error);
+	gh_status status =
+		r->weights->table->layer(r->weights->self, r->device, 0, &weights, error);
 
 	if (status != GH_OK)
 		return status;
 	find_products(products, r, &weights);
-	status = fill(r, r->buf.normed, (size_t)(rows * products[0].k), pool, pool_size, error);
+	status = fill(r, r->buf.normed, (size_t)(rows * products[0].k), pool, error);
 	if (status == GH_OK)
-		status = fill(r, r->buf.heads, (size_t)(rows * products[1].k), pool, pool_size,
-			      error);
+		status = fill(r, r->buf.heads, (size_t)(rows * products[1].k), pool, error);
 	if (status == GH_OK)
 		status = pass(r, products, rows, error); /* the first is slower */
 	began = gh__now();

@@ -5,11 +5,12 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/thread.h"
-#include "device/narrow.h"
+#include "model/rank.h"
 #include "poc/ceiling.h"
 #include "poc/distance.h"
+#include "poc/drawing.h"
+#include "poc/measure.h"
 #include "poc/normals.h"
-#include "poc/permutation.h"
 #include "poc/plan.h"
 #include "poc/seed.h"
 
@@ -22,7 +23,10 @@ struct gh_poc {
 	char *block_hash;
 	gh__poc_plan plan;
 	gh__normal_tables tables;
-	uint16_t *pool;
+	gh__device *device;      /* holds the pool; NULL: the host does */
+	gh__poc_drawing drawing; /* there */
+	uint16_t *drawn;         /* the pool on the host */
+	gh__poc_pool pool;
 	double pool_seconds; /* that drawing it took */
 	double *target;      /* [vocab_size] */
 	gh_model *model;
@@ -33,13 +37,15 @@ struct gh_poc {
 	_Atomic uint64_t nonces, hits, time; /* nanoseconds */
 
 	/* of a batch */
-	uint16_t *input;                /* [batch, seq_len, dim] f16 */
-	uint16_t *logits;               /* [batch, vocab_size] f16 */
+	uint16_t *input;                /* [batch, seq_len, dim] f16; NULL: drawn on the device */
+	uint16_t *logits[2];            /* [batch, vocab_size] f16; one is measured meanwhile */
 	int32_t *position, *sequence;   /* [batch * seq_len] */
 	int32_t *row_start, *logit_row; /* [batch + 1], [batch] */
-	float *wide;                    /* [vocab_size] */
-	uint32_t *permutation;          /* [vocab_size] */
+	gh__measure measure;
 };
+
+/* More threads do not make distances faster: one takes a tenth of a millisecond. */
+enum { MEASURE_THREADS = 16 };
 
 /* ---- how far it is ---- */
 
@@ -105,26 +111,52 @@ static void watch_stop(watch *w)
 
 /* ---- making a network ---- */
 
-static gh_status make_pool(gh_poc *n, watch *w, gh_error *error)
+static gh_status draw_on_host(gh_poc *n, const gh__pcg64 *start, watch *w, gh_error *error)
 {
 	gh__normals normals = { .tables = &n->tables,
+				.start = *start,
 				.dtype = GH_F16,
 				.count = n->request.shape.pool_size,
-				.deviation = 0.02,
+				.deviation = GH__POC_DEVIATION,
 				.threads = (unsigned)n->request.machine.threads,
 				.cancel = &w->cancel,
 				.done = &w->done };
-	gh_status status = gh__poc_seed_pool(&normals.start, n->block_hash, error);
+
+	n->drawn = gh__malloc(n->request.shape.pool_size * sizeof *n->drawn);
+	if (n->drawn == NULL)
+		return gh__fail(error, GH_ENOMEM, "pool: %lld bytes are not there",
+				(long long)n->plan.pool);
+	normals.out = n->drawn;
+	n->pool.numbers = n->drawn;
+	return gh__normals_fill(&normals, NULL, error);
+}
+
+static gh_status draw_on_device(gh_poc *n, const gh__pcg64 *start, watch *w, gh_error *error)
+{
+	gh_status status = gh__device_open(&n->device, &n->request.device, error);
+
+	if (status == GH_OK)
+		status = gh__poc_drawing_open(&n->drawing, n->device, &n->request.shape, &n->tables,
+					      n->plan.batch, error);
+	if (status == GH_OK)
+		status = gh__poc_draw_pool(&n->drawing, start, error);
+	n->pool.numbers = n->drawing.pool;
+	n->pool.on_device = true;
+	atomic_store(&w->done, n->request.shape.pool_size);
+	return status;
+}
+
+static gh_status make_pool(gh_poc *n, watch *w, gh_error *error)
+{
+	gh__pcg64 start;
+	gh_status status = gh__poc_seed_pool(&start, n->block_hash, error);
 	int64_t began = gh__now();
 
 	if (status != GH_OK)
 		return status;
-	n->pool = gh__malloc(n->request.shape.pool_size * sizeof *n->pool);
-	if (n->pool == NULL)
-		return gh__fail(error, GH_ENOMEM, "pool: %lld bytes are not there",
-				(long long)n->plan.pool);
-	normals.out = n->pool;
-	status = gh__normals_fill(&normals, NULL, error);
+	n->pool.size = n->request.shape.pool_size;
+	status = n->plan.draws ? draw_on_device(n, &start, w, error)
+			       : draw_on_host(n, &start, w, error);
 	n->pool_seconds = (double)(gh__now() - began) * 1e-9;
 	return status;
 }
@@ -146,18 +178,20 @@ static gh_status make_batch(gh_poc *n, gh_error *error)
 {
 	size_t batch = (size_t)n->plan.batch, vocab = (size_t)n->request.params.vocab_size;
 	size_t length = (size_t)n->request.params.seq_len, rows = batch * length;
+	gh_status status;
 
-	n->input = gh__calloc(batch, (size_t)n->request.shape.input_size * sizeof *n->input);
-	n->logits = gh__calloc(batch, vocab * sizeof *n->logits);
+	if (!n->plan.draws)
+		n->input =
+			gh__calloc(batch, (size_t)n->request.shape.input_size * sizeof *n->input);
+	n->logits[0] = gh__calloc(batch, vocab * sizeof *n->logits[0]);
+	n->logits[1] = gh__calloc(batch, vocab * sizeof *n->logits[1]);
 	n->position = gh__calloc(rows, sizeof *n->position);
 	n->sequence = gh__calloc(rows, sizeof *n->sequence);
 	n->row_start = gh__calloc(batch + 1, sizeof *n->row_start);
 	n->logit_row = gh__calloc(batch, sizeof *n->logit_row);
-	n->wide = gh__calloc(vocab, sizeof *n->wide);
-	n->permutation = gh__calloc(vocab, sizeof *n->permutation);
 	n->target = gh__calloc(vocab, sizeof *n->target);
-	if (!n->input || !n->logits || !n->position || !n->sequence || !n->row_start ||
-	    !n->logit_row || !n->wide || !n->permutation || !n->target)
+	if ((!n->input && !n->plan.draws) || !n->logits[0] || !n->logits[1] || !n->position ||
+	    !n->sequence || !n->row_start || !n->logit_row || !n->target)
 		return gh__fail_nomem(error);
 	for (size_t i = 0; i < rows; i++) {
 		n->position[i] = (int32_t)(i % length);
@@ -167,6 +201,13 @@ static gh_status make_batch(gh_poc *n, gh_error *error)
 		n->row_start[i + 1] = (int32_t)((i + 1) * length);
 		n->logit_row[i] = n->row_start[i + 1] - 1;
 	}
+	status = gh__measure_make(&n->measure, n->block_hash, n->target, (uint32_t)vocab,
+				  n->request.machine.threads < MEASURE_THREADS
+					  ? n->request.machine.threads
+					  : MEASURE_THREADS,
+				  error);
+	if (status != GH_OK)
+		return status;
 	return gh__poc_target(n->target, (uint32_t)vocab, &n->tables, n->block_hash, error);
 }
 
@@ -226,16 +267,18 @@ void gh_poc_free(gh_poc *n)
 	if (n->runner.table != NULL)
 		n->runner.table->free(n->runner.self);
 	gh_model_free(n->model);
-	gh__free(n->pool);
+	gh__poc_drawing_close(&n->drawing);
+	gh__device_close(n->device);
+	gh__measure_free(&n->measure);
+	gh__free(n->drawn);
 	gh__free(n->target);
 	gh__free(n->input);
-	gh__free(n->logits);
+	gh__free(n->logits[0]);
+	gh__free(n->logits[1]);
 	gh__free(n->position);
 	gh__free(n->sequence);
 	gh__free(n->row_start);
 	gh__free(n->logit_row);
-	gh__free(n->wide);
-	gh__free(n->permutation);
 	gh__free(n->block_hash);
 	gh__free(n);
 }
@@ -254,42 +297,46 @@ void gh_poc_interrupt(gh_poc *poc, int interrupted)
 
 /* ---- distances ---- */
 
-static gh_status make_input(gh_poc *n, const char *public_key, uint64_t nonce, uint16_t *out,
-			    gh_error *error)
+static gh_status draw_input(gh_poc *n, const gh__pcg64 *start, uint16_t *out, gh_error *error)
 {
 	gh__normals normals = { .tables = &n->tables,
+				.start = *start,
 				.dtype = GH_F16,
 				.out = out,
 				.count = n->request.shape.input_size,
 				.threads = (unsigned)n->request.machine.threads,
 				.cancel = &n->interrupted };
-	gh_status status =
-		gh__poc_seed_input(&normals.start, n->block_hash, public_key, nonce, error);
 
-	return status == GH_OK ? gh__normals_fill(&normals, NULL, error) : status;
+	return gh__normals_fill(&normals, NULL, error);
 }
 
-static gh_status distance(gh_poc *n, const char *public_key, uint64_t nonce, const uint16_t *logits,
-			  double *dist, gh_error *error)
+/* Inputs of a batch, on the host or where the forward begins. */
+static gh_status make_inputs(gh_poc *n, const char *public_key, const uint64_t *nonces,
+			     size_t count, const void **input, gh_error *error)
 {
-	uint32_t vocab = (uint32_t)n->request.params.vocab_size;
-	gh__pcg64 rng;
-	gh_status status = gh__poc_seed_permutation(&rng, n->block_hash, public_key, nonce, error);
+	const gh__rank *rank = gh__runner_rank(&n->runner, 0);
+	gh_status status = GH_OK;
 
-	if (status != GH_OK)
-		return status;
-	gh__poc_permutation(n->permutation, vocab, &rng);
-	for (uint32_t i = 0; i < vocab; i++)
-		n->wide[i] = gh__f16_to_f32(logits[i]);
-	*dist = gh__poc_distance(n->wide, n->permutation, n->target, vocab);
-	if (isnan(*dist))
-		return gh__fail(error, GH_ENUMERIC, "nonce %llu: the distance is not a number",
-				(unsigned long long)nonce);
-	return GH_OK;
+	for (size_t i = 0; i < count && status == GH_OK; i++) {
+		gh__pcg64 start;
+
+		status = gh__poc_seed_input(&start, n->block_hash, public_key, nonces[i], error);
+		if (status == GH_OK && n->plan.draws)
+			n->drawing.starts[i] = gh__poc_stream_of(&start);
+		else if (status == GH_OK)
+			status = draw_input(n, &start,
+					    n->input + i * (size_t)n->request.shape.input_size,
+					    error);
+	}
+	*input = n->plan.draws ? rank->buf.residual : n->input;
+	if (status == GH_OK && n->plan.draws)
+		status = gh__poc_draw_inputs(&n->drawing, rank->device, (int32_t)count,
+					     rank->buf.residual, error);
+	return status;
 }
 
 static gh_status run_batch(gh_poc *n, const char *public_key, const uint64_t *nonces, size_t count,
-			   double *dist, gh_error *error)
+			   uint16_t *logits, gh_error *error)
 {
 	gh__step step = { .tokens = (int32_t)count * (int32_t)n->request.params.seq_len,
 			  .sequences = (int32_t)count,
@@ -298,18 +345,12 @@ static gh_status run_batch(gh_poc *n, const char *public_key, const uint64_t *no
 			  .sequence = n->sequence,
 			  .row_start = n->row_start,
 			  .logit_row = n->logit_row };
-	gh_status status = GH_OK;
+	const void *input;
+	gh_status status = make_inputs(n, public_key, nonces, count, &input, error);
 
-	for (size_t i = 0; i < count && status == GH_OK; i++)
-		status = make_input(n, public_key, nonces[i],
-				    n->input + i * (size_t)n->request.shape.input_size, error);
-	if (status == GH_OK)
-		status = gh__runner_logits(&n->runner, &step, n->input, n->logits, error);
-	for (size_t i = 0; i < count && status == GH_OK; i++)
-		status = distance(n, public_key, nonces[i],
-				  n->logits + i * (size_t)n->request.params.vocab_size, &dist[i],
-				  error);
-	return status;
+	if (status != GH_OK)
+		return status;
+	return gh__runner_logits(&n->runner, &step, input, logits, error);
 }
 
 static void note(gh_poc *n, const double *dist, size_t count, int64_t time)
@@ -323,21 +364,47 @@ static void note(gh_poc *n, const double *dist, size_t count, int64_t time)
 	atomic_fetch_add(&n->time, (uint64_t)time);
 }
 
+/* What is under way of a batch whose logits are there. */
+typedef struct measuring {
+	const double *dist;
+	size_t count; /* 0: nothing */
+	int64_t began;
+} measuring;
+
+static gh_status end_measuring(gh_poc *n, measuring *m, gh_error *error)
+{
+	int64_t now = gh__now();
+	gh_status status = m->count > 0 ? gh__measure_end(&n->measure, error) : GH_OK;
+
+	if (m->count > 0 && status == GH_OK)
+		note(n, m->dist, m->count, now - m->began);
+	*m = (measuring){ .began = now };
+	return status;
+}
+
+/* A batch is measured while the next one is computed. */
 gh_status gh_poc_distances(gh_poc *poc, const char *public_key, const uint64_t *nonces,
 			   size_t count, double *dist, gh_error *error)
 {
 	size_t batch = (size_t)poc->plan.batch, some;
-	gh_status status = GH_OK;
+	measuring last = { .began = gh__now() };
+	gh_status status = GH_OK, measured;
+	int which = 0;
 
-	for (size_t at = 0; at < count && status == GH_OK; at += some) {
-		int64_t began = gh__now();
+	for (size_t at = 0; at < count && status == GH_OK; at += some, which = !which) {
+		uint16_t *logits = poc->logits[which];
 
 		some = count - at < batch ? count - at : batch;
-		status = run_batch(poc, public_key, nonces + at, some, dist + at, error);
-		if (status == GH_OK)
-			note(poc, dist + at, some, gh__now() - began);
+		status = run_batch(poc, public_key, nonces + at, some, logits, error);
+		measured = end_measuring(poc, &last, status == GH_OK ? error : NULL);
+		status = status == GH_OK ? measured : status;
+		if (status != GH_OK)
+			return status;
+		gh__measure_begin(&poc->measure, public_key, nonces + at, some, logits, dist + at);
+		last.dist = dist + at;
+		last.count = some;
 	}
-	return status;
+	return end_measuring(poc, &last, error);
 }
 
 void gh_poc_stats_get(const gh_poc *poc, gh_poc_stats *out)
@@ -373,6 +440,5 @@ gh_status gh_poc_validate(gh_poc *poc, gh_poc_verdict *out, const char *public_k
 
 gh_status gh_poc_ceiling(gh_poc *poc, double *flops_per_second, gh_error *error)
 {
-	return gh__poc_ceiling(flops_per_second, &poc->runner, poc->pool,
-			       poc->request.shape.pool_size, error);
+	return gh__poc_ceiling(flops_per_second, &poc->runner, &poc->pool, error);
 }

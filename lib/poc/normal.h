@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "device/ops.h"
 #include "poc/random.h"
 
 #include <gonkahost/base.h>
@@ -12,17 +13,10 @@
  * itself. A sample takes one draw (98.5 % of the time) or more; what it is depends on the draws
  * alone.
  */
-#define GH__NORMAL_LAYERS 256
 
-/* Owned by whoever made them; read only afterwards, from any thread. */
-typedef struct gh__normal_tables {
-	uint64_t k[GH__NORMAL_LAYERS];
-	double w[GH__NORMAL_LAYERS];
-	double f[GH__NORMAL_LAYERS];
-} gh__normal_tables;
-
-/* Compute the tables and hold them against the digests that the network's have. GH_ENOTSUP: this
- * machine's exp and log round otherwise, so its proofs would be nobody else's. */
+/* Compute the tables, read only from then on, and hold them against the digests that the network's
+ * have. GH_ENOTSUP: this machine's exp and log round otherwise, so its proofs would be nobody
+ * else's. */
 gh_status gh__normal_tables_make(gh__normal_tables *out, gh_error *error);
 
 /* Finish the sample that begins with this draw, which was not inside its layer; *more grows by the

@@ -1,12 +1,20 @@
 #include "poc/plan.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "base/options.h"
+#include "poc/drawing.h"
 
-/* Rows of a batch from which on more do not make the matrices faster, and packing costs little. */
-enum { ROWS_THAT_PAY = 2048, BATCH_MAX = 512 };
+/* Rows of a batch from which on more do not make the matrices faster, and packing costs little: of
+ * a CPU, and of a GPU. */
+enum { CPU_ROWS = 2048, GPU_ROWS = 32768, BATCH_MAX = 512 };
+
+static bool is_cpu(const gh_device_info *machine)
+{
+	return strcmp(machine->kind, "cpu") == 0;
+}
 
 /* ---- what the model's forward is told ---- */
 
@@ -76,6 +84,11 @@ gh__runner_options gh__poc_runner_options(const gh_poc_params *params, const gh_
 
 /* ---- what is asked for ---- */
 
+int64_t gh__poc_budget(const gh_device_info *machine)
+{
+	return is_cpu(machine) ? machine->memory / 2 : machine->memory / 10 * 9;
+}
+
 gh_status gh__poc_request_read(gh__poc_request *out, const gh_poc_options *given, gh_error *error)
 {
 	gh_poc_options options;
@@ -110,7 +123,7 @@ gh_status gh__poc_request_read(gh__poc_request *out, const gh_poc_options *given
 		status = gh__poc_shape_of(&out->shape, &out->params, error);
 	if (status == GH_OK)
 		status = gh_device_info_get(&out->machine, &out->device, error);
-	out->budget = options.budget ? options.budget : out->machine.memory / 2;
+	out->budget = options.budget ? options.budget : gh__poc_budget(&out->machine);
 	return status;
 }
 
@@ -121,10 +134,13 @@ static gh_status measure_batch(gh__poc_plan *plan, gh_model *model, const gh__po
 {
 	const gh__runner_options options = gh__poc_runner_options(&request->params, plan);
 	int64_t a_nonce = (int64_t)sizeof(uint16_t) *
-			  ((int64_t)request->shape.input_size + request->params.vocab_size);
+			  ((int64_t)request->shape.input_size + 2 * request->params.vocab_size);
+	int64_t drawing;
 	gh_status status = gh__model_runner_measure(&plan->batch_bytes, model, &options, error);
 
-	plan->batch_bytes += a_nonce * plan->batch;
+	plan->draws = gh__poc_drawing_there(&drawing, model->rank[0].device, &request->shape,
+					    plan->batch);
+	plan->batch_bytes += plan->draws ? drawing : a_nonce * plan->batch;
 	plan->total = plan->pool + plan->ends + plan->slots * plan->slot + plan->batch_bytes;
 	return status;
 }
@@ -156,12 +172,13 @@ static gh_status choose(gh__poc_plan *plan, gh_model *model, const gh__poc_reque
 	return GH_OK;
 }
 
-static int32_t batch_that_pays(const gh_poc_params *params, int32_t most)
+static int32_t batch_that_pays(const gh__poc_request *request)
 {
-	int64_t batch = (ROWS_THAT_PAY + params->seq_len - 1) / params->seq_len;
+	int64_t rows = is_cpu(&request->machine) ? CPU_ROWS : GPU_ROWS, most = request->batch;
+	int64_t batch = (rows + request->params.seq_len - 1) / request->params.seq_len;
 
 	batch = batch > BATCH_MAX ? BATCH_MAX : batch;
-	return most > 0 && most < batch ? most : (int32_t)batch;
+	return (int32_t)(most > 0 && most < batch ? most : batch);
 }
 
 gh_status gh__poc_plan_make(gh__poc_plan *out, const gh__poc_request *request, gh_error *error)
@@ -178,7 +195,7 @@ gh_status gh__poc_plan_make(gh__poc_plan *out, const gh__poc_request *request, g
 		out->ends = bytes.fixed;
 		out->slot = bytes.slot;
 		out->slots = gh__staged_slots_min(&request->params);
-		out->batch = batch_that_pays(&request->params, request->batch);
+		out->batch = batch_that_pays(request);
 		status = choose(out, model, request, error);
 	}
 	gh_model_free(model);

@@ -16,6 +16,7 @@ typedef struct gh__poc_plan {
 	int64_t total;       /* bytes */
 	int32_t slots;       /* layers held at a time */
 	int32_t batch;       /* nonces */
+	bool draws;          /* the device draws pool and inputs, and holds the pool */
 } gh__poc_plan;
 
 /* What is asked for, checked and with defaults filled in; block_hash and params are the
@@ -34,6 +35,10 @@ typedef struct gh__poc_request {
 /* GH_EINVAL names the option, or the parameter. */
 gh_status gh__poc_request_read(gh__poc_request *out, const gh_poc_options *options,
 			       gh_error *error);
+
+/* Bytes that a network may take where nobody says: half of a CPU's memory, which others use too, and
+ * nine tenths of any other device's. */
+int64_t gh__poc_budget(const gh_device_info *machine);
 
 /* GH_ENOMEM: the budget is too small even for one nonce; the text says how much is needed. */
 gh_status gh__poc_plan_make(gh__poc_plan *out, const gh__poc_request *request, gh_error *error);

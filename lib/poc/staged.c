@@ -17,8 +17,8 @@ typedef struct slot {
 typedef struct staged {
 	gh_poc_params params;
 	gh__poc_shape shape;
-	const uint16_t *pool;
-	gh__poc_slice *slices; /* [shape.tensor_count]; NULL: only measured */
+	gh__poc_pool pool;
+	gh__slice *slices; /* [shape.tensor_count]; NULL: only measured */
 	gh__device *device;
 	gh__kernels kernels; /* for packing */
 	gh__arena memory;
@@ -59,45 +59,51 @@ static void lay_out_slot(staged *s, slot *out)
 
 /* ---- from the pool ---- */
 
-static const gh__poc_slice *slice_of(const staged *s, gh__poc_part part, int32_t layer)
+static const gh__slice *slice_of(const staged *s, gh__poc_part part, int32_t layer)
 {
 	return &s->slices[gh__poc_tensor_index(part, (uint32_t)layer, &s->params)];
 }
 
 /* A tensor of `columns` a row to the kernel's rows from `row` on. */
-static gh_status pack(staged *s, const gh__kernel *kernel, void *to, gh__poc_part part,
-		      int32_t layer, int64_t row, int64_t columns, gh_error *error)
+static gh_status pack(staged *s, gh__device *on, const gh__kernel *kernel, void *to,
+		      gh__poc_part part, int32_t layer, int64_t row, int64_t columns,
+		      gh_error *error)
 {
-	const gh__poc_slice *slice = slice_of(s, part, layer);
-	const gh__device_table *table = s->device->table;
+	const gh__slice *slice = slice_of(s, part, layer);
+	const uint16_t *pool = s->pool.numbers;
 	int64_t rows = (int64_t)slice->size / columns, count = PIECE / columns;
 	gh_status status = GH_OK;
 
+	if (s->pool.on_device)
+		return on->table->pack_slice(on->self, kernel, to, pool, slice, row, on->stream,
+					     error);
 	if (!slice->tiled)
-		return table->pack(s->device->self, kernel, to, s->pool + slice->start, row, rows,
-				   error);
+		return on->table->pack(on->self, kernel, to, pool + slice->start, row, rows, error);
 	count = count > 0 ? count : 1;
 	for (int64_t at = 0; at < rows && status == GH_OK; at += count) {
 		int64_t some = rows - at < count ? rows - at : count;
 
-		gh__poc_slice_copy(s->piece, s->pool, slice, (uint64_t)(at * columns),
+		gh__poc_slice_copy(s->piece, pool, slice, (uint64_t)(at * columns),
 				   (uint64_t)(some * columns));
-		status = table->pack(s->device->self, kernel, to, s->piece, row + at, some, error);
+		status = on->table->pack(on->self, kernel, to, s->piece, row + at, some, error);
 	}
 	return status;
 }
 
-static gh_status upload(staged *s, void *to, gh__poc_part part, int32_t layer, gh_error *error)
+static gh_status put(staged *s, gh__device *on, void *to, gh__poc_part part, int32_t layer,
+		     gh_error *error)
 {
-	const gh__poc_slice *slice = slice_of(s, part, layer);
+	const gh__slice *slice = slice_of(s, part, layer);
 
-	gh__poc_slice_copy(s->piece, s->pool, slice, 0, slice->size);
-	return s->device->table->upload(s->device->self, to, s->piece,
-					(size_t)slice->size * sizeof(uint16_t), s->device->stream,
-					error);
+	if (s->pool.on_device)
+		return on->table->pack_slice(on->self, NULL, to, s->pool.numbers, slice, 0,
+					     on->stream, error);
+	gh__poc_slice_copy(s->piece, s->pool.numbers, slice, 0, slice->size);
+	return on->table->upload(on->self, to, s->piece, (size_t)slice->size * sizeof(uint16_t),
+				 on->stream, error);
 }
 
-static gh_status fill(staged *s, slot *to, int32_t layer, gh_error *error)
+static gh_status fill(staged *s, gh__device *on, slot *to, int32_t layer, gh_error *error)
 {
 	const gh__kernels *k = &s->kernels;
 	int64_t dim = s->params.dim, hidden = s->shape.hidden, kv = s->shape.kv_dim;
@@ -119,25 +125,38 @@ static gh_status fill(staged *s, slot *to, int32_t layer, gh_error *error)
 
 	to->layer = NOTHING;
 	for (size_t i = 0; i < sizeof matrices / sizeof *matrices && status == GH_OK; i++)
-		status = pack(s, matrices[i].kernel, matrices[i].to, matrices[i].part, layer,
+		status = pack(s, on, matrices[i].kernel, matrices[i].to, matrices[i].part, layer,
 			      matrices[i].row, matrices[i].columns, error);
 	if (status == GH_OK)
-		status = upload(s, to->input_norm, GH__POC_ATTENTION_NORM, layer, error);
+		status = put(s, on, to->input_norm, GH__POC_ATTENTION_NORM, layer, error);
 	if (status == GH_OK)
-		status = upload(s, to->post_norm, GH__POC_FFN_NORM, layer, error);
+		status = put(s, on, to->post_norm, GH__POC_FFN_NORM, layer, error);
 	if (status == GH_OK)
 		to->layer = layer;
 	return status;
 }
 
+/* They are there before any device reads them. */
+static gh_status fill_ends(staged *s, gh_error *error)
+{
+	gh__device *on = s->device;
+	gh_status status = put(s, on, s->norm, GH__POC_NORM, 0, error);
+
+	if (status == GH_OK)
+		status = pack(s, on, s->kernels.head, s->head, GH__POC_OUTPUT, 0, 0, s->params.dim,
+			      error);
+	return status == GH_OK ? on->table->synchronise(on->self, on->stream, error) : status;
+}
+
 /* ---- the source ---- */
 
-static gh_status staged_layer(void *self, int32_t layer, gh__layer_weights *out, gh_error *error)
+static gh_status staged_layer(void *self, gh__device *on, int32_t layer, gh__layer_weights *out,
+			      gh_error *error)
 {
 	staged *s = self;
 	int32_t kept = s->slot_count == s->params.n_layers ? s->slot_count : s->slot_count - 2;
 	slot *at = &s->slots[layer < kept ? layer : kept + (layer - kept) % 2];
-	gh_status status = at->layer == layer ? GH_OK : fill(s, at, layer, error);
+	gh_status status = at->layer == layer ? GH_OK : fill(s, on, at, layer, error);
 
 	*out = (gh__layer_weights){ .input_norm = at->input_norm,
 				    .post_norm = at->post_norm,
@@ -245,10 +264,7 @@ gh_status gh__staged_create(gh__weights *out, const gh__staged_options *options,
 		if (status == GH_OK)
 			status = allocate(s, options->slots, error);
 		if (status == GH_OK)
-			status = upload(s, s->norm, GH__POC_NORM, 0, error);
-		if (status == GH_OK)
-			status = pack(s, s->kernels.head, s->head, GH__POC_OUTPUT, 0, 0,
-				      s->params.dim, error);
+			status = fill_ends(s, error);
 	}
 	if (status != GH_OK) {
 		staged_free(s);

@@ -15,7 +15,7 @@
 typedef struct gh__staged_options {
 	const char *block_hash;      /* for the call */
 	const gh_poc_params *params; /* checked; for the call */
-	const uint16_t *pool;        /* [shape.pool_size] f16, borrowed for the source's life */
+	gh__poc_pool pool;           /* numbers borrowed for the source's life */
 	int32_t slots; /* gh__staged_slots_min() to the number of layers; 0: nothing is
 				       * allocated, the source only knows its bytes */
 } gh__staged_options;

@@ -65,7 +65,7 @@ void gh__poc_tensor_at(gh__poc_tensor *out, uint32_t index, const gh_poc_params 
 	out->size = out->dims[0] * out->dims[1];
 }
 
-gh_status gh__poc_slice_of(gh__poc_slice *out, const char *block_hash, const gh__poc_tensor *tensor,
+gh_status gh__poc_slice_of(gh__slice *out, const char *block_hash, const gh__poc_tensor *tensor,
 			   uint64_t pool_size, gh_error *error)
 {
 	uint32_t hash;
@@ -80,8 +80,8 @@ gh_status gh__poc_slice_of(gh__poc_slice *out, const char *block_hash, const gh_
 	return GH_OK;
 }
 
-void gh__poc_slice_copy(uint16_t *dst, const uint16_t *pool, const gh__poc_slice *slice,
-			uint64_t first, uint64_t count)
+void gh__poc_slice_copy(uint16_t *dst, const uint16_t *pool, const gh__slice *slice, uint64_t first,
+			uint64_t count)
 {
 	if (!slice->tiled) {
 		memcpy(dst, pool + slice->start + first, count * sizeof *dst);

@@ -1,6 +1,7 @@
 #ifndef GH_POC_TENSORS_H
 #define GH_POC_TENSORS_H
 
+#include "device/ops.h"
 #include "poc/params.h"
 
 /*
@@ -50,23 +51,21 @@ static inline uint32_t gh__poc_tensor_index(gh__poc_part part, uint32_t layer,
 void gh__poc_tensor_at(gh__poc_tensor *out, uint32_t index, const gh_poc_params *params,
 		       const gh__poc_shape *shape);
 
-/*
- * Where a tensor's elements are. Those of one no larger than the pool are pool[start ...] in a row;
- * a larger one is the pool over and over, beginning at start and going round after size elements:
- * element i is pool[(i + start) mod size mod pool_size].
- */
-typedef struct gh__poc_slice {
-	uint64_t size;
-	uint64_t pool_size;
-	uint64_t start;
-	bool tiled;
-} gh__poc_slice;
+/* The numbers that all tensors are cut out of, and their deviation. */
+#define GH__POC_DEVIATION 0.02
 
-gh_status gh__poc_slice_of(gh__poc_slice *out, const char *block_hash, const gh__poc_tensor *tensor,
+typedef struct gh__poc_pool {
+	const uint16_t *numbers; /* [size] f16 */
+	uint64_t size;
+	bool on_device; /* numbers lie there, not on the host */
+} gh__poc_pool;
+
+/* Where in the pool a tensor's elements are. */
+gh_status gh__poc_slice_of(gh__slice *out, const char *block_hash, const gh__poc_tensor *tensor,
 			   uint64_t pool_size, gh_error *error);
 
 /* Elements first to first + count - 1 of the tensor; within its size. */
-void gh__poc_slice_copy(uint16_t *dst, const uint16_t *pool, const gh__poc_slice *slice,
-			uint64_t first, uint64_t count);
+void gh__poc_slice_copy(uint16_t *dst, const uint16_t *pool, const gh__slice *slice, uint64_t first,
+			uint64_t count);
 
 #endif

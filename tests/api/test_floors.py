@@ -19,7 +19,7 @@ FLOORS = [
     ["serve", "inference_node", "network_node"],
 ]
 # On the same floor only where it is said.
-BESIDE = {("hub", "json"), ("http", "json")}
+BESIDE = {("hub", "json"), ("http", "json"), ("comm", "device")}
 # Public headers that are not named after their room. node.h is the face of the whole top floor.
 PUBLIC = {"kernels": "device", "node": "serve", "gonkahost": "serve"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+["<](?:(gonkahost)/)?([a-z_]+)(?:/[a-z0-9_/]+)?\.h[">]',

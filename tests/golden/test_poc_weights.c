@@ -81,7 +81,7 @@ static void test_tensor(const json_t *expected, const char *block_hash, const gh
 	bool tiled = json_object_get(expected, "shift") != NULL;
 	const json_t *dims = get(expected, "shape");
 	gh__poc_tensor tensor = { 0 };
-	gh__poc_slice slice;
+	gh__slice slice;
 	uint32_t name_hash;
 	gh_error error = GH_ERROR_INIT;
 
@@ -131,7 +131,7 @@ static void test_elements(const json_t *expected, const uint16_t *pool, const ch
 
 	for (uint32_t i = 0; i < shape->tensor_count; i++) {
 		gh__poc_tensor tensor;
-		gh__poc_slice slice;
+		gh__slice slice;
 		gh_error error = GH_ERROR_INIT;
 		uint16_t *elements;
 

@@ -1,14 +1,9 @@
-#include "device.h"
+#include "device_attention_row.h"
 
 /*
  * ATTENTION of packed sequences with whole rows of scores: against doubles with the same rounding
  * points, and against itself: whoever shares the step, a sequence's bits are the same.
  */
-typedef struct packed_case {
-	gh_dtype act;
-	int32_t heads, group, dim, length;
-} packed_case;
-
 static const packed_case cases[] = {
 	{ GH_F32, 1, 1, 8, 1 },    { GH_F32, 3, 1, 20, 33 },   { GH_F16, 5, 1, 28, 64 },
 	{ GH_F16, 4, 2, 4, 7 },    { GH_BF16, 7, 7, 64, 130 }, { GH_F16, 2, 1, 128, 257 },
@@ -17,67 +12,12 @@ static const packed_case cases[] = {
 
 enum { CASES = sizeof cases / sizeof *cases };
 
-static int64_t kv_heads(const packed_case *c)
-{
-	return (c->heads + c->group - 1) / c->group;
-}
-
-static int64_t stride_of(const packed_case *c)
-{
-	return (c->heads + 2 * kv_heads(c)) * c->dim + 3;
-}
-
-static gh__op_desc describe(const packed_case *c)
-{
-	return (gh__op_desc){ .kind = GH__OP_ATTENTION,
-			      .attention = {
-				      .act = c->act,
-				      .softmax = GH__SOFTMAX_ROW,
-				      .source = GH__KV_PACKED,
-				      .causal = true,
-				      .heads = c->heads,
-				      .group = c->group,
-				      .kv = { GH_DTYPE_NONE, (int32_t)kv_heads(c), c->dim, 0 },
-				      .length = c->length,
-				      .scale = 1.0F / sqrtf((float)c->dim) } };
-}
-
-/* Sequences of the first starts[1], starts[2] - starts[1], ... rows of qkv as one step, and a
- * padding row. Caller frees (gh__free). */
-static void *attend(gh__device *device, const packed_case *c, const void *qkv, int32_t *starts,
-		    int32_t sequences)
-{
-	gh__op_desc desc = describe(c);
-	gh__kernel *kernel = device_prepare(device, &desc);
-	int32_t rows = starts[sequences];
-	int64_t width = (int64_t)c->heads * c->dim, stride = stride_of(c);
-	size_t row = (size_t)stride * size_of(c->act);
-	char *all = poisoned(c->act, (rows + 1) * stride);
-	void *y = poisoned(c->act, (rows + 1) * width);
-	gh__step step = { .tokens = rows + 1, .sequences = sequences, .row_start = starts };
-	gh__op_args args = { .attention = { .qkv = all,
-					    .qkv_stride = stride,
-					    .step = &step,
-					    .y = y,
-					    .y_stride = width } };
-
-	for (int32_t s = 0; s < sequences; s++)
-		memcpy(all + (size_t)starts[s] * row, qkv,
-		       (size_t)(starts[s + 1] - starts[s]) * row);
-	device_run(device, kernel, &args);
-	for (int64_t i = 0; i < width; i++)
-		ck_assert_float_eq(get(c->act, y, rows * width + i), 0.0F);
-	gh__free(all);
-	gh__device_kernel_free(device, kernel);
-	return y;
-}
-
 /* One row and head in doubles, rounded where the operation rounds. */
 static void plain_row(const packed_case *c, const void *qkv, int64_t row, int64_t head, double *y,
 		      double *size)
 {
-	int64_t stride = stride_of(c), k = (c->heads + head / c->group) * c->dim;
-	int64_t v = k + kv_heads(c) * c->dim;
+	int64_t stride = packed_stride(c), k = (c->heads + head / c->group) * c->dim;
+	int64_t v = k + kv_heads_of(c) * c->dim;
 	double u[512], most = -INFINITY, sum = 0;
 
 	for (int64_t j = 0; j <= row; j++) {
@@ -123,13 +63,13 @@ START_TEST(is_the_plain_loop_and_depends_on_nothing_else)
 	int32_t many[] = { 0, short_one, short_one + n, short_one + n, 2 * short_one + n };
 	size_t row = (size_t)c->heads * (size_t)c->dim * size_of(c->act);
 	uint64_t state = (uint64_t)_i + 1;
-	void *qkv = random_numbers(c->act, n * stride_of(c), 1.5, &state);
+	void *qkv = random_numbers(c->act, n * packed_stride(c), 1.5, &state);
 	void *first = NULL;
 
 	for (int d = 0; d < DEVICE_CASES; d++) {
 		gh__device *device = device_open(device_cases[d].threads, device_cases[d].flags);
-		void *y = attend(device, c, qkv, alone, 1);
-		char *together = attend(device, c, qkv, many, 4);
+		void *y = attend_packed(device, c, qkv, alone, 1);
+		char *together = attend_packed(device, c, qkv, many, 4);
 
 		if (!first) {
 			check_against_doubles(c, qkv, y);
@@ -151,7 +91,7 @@ END_TEST
 START_TEST(refuses_what_is_not_here)
 {
 	gh__device *device = device_open(1, 0);
-	gh__op_desc desc = describe(&cases[2]);
+	gh__op_desc desc = describe_packed(&cases[2]);
 	gh__kernel *kernel = NULL;
 
 	desc.attention.length = 0;

@@ -1,17 +1,10 @@
-#include "device.h"
+#include "sample_rows.h"
 
 #include "device/philox.h"
 
 /*
  * SAMPLE against a plain implementation in doubles that sorts, and against known answers.
  */
-static gh__sample_row neutral(void)
-{
-	return (gh__sample_row){
-		.forced = -1, .repetition = 1, .temperature = 1, .top_p = 1, .logprobs = true
-	};
-}
-
 static void sample(int device_case_index, gh_dtype dtype, int64_t vocab, const void *logits,
 		   int64_t stride, const gh__sample_row *rows, gh__sample_result *results,
 		   int64_t m)
@@ -239,71 +232,23 @@ START_TEST(agrees_with_plain_sorting)
 {
 	static const gh_dtype dtypes[] = { GH_F32, GH_F16, GH_BF16 };
 	static const int vocabs[] = { 1, 2, 7, 31, 32, 33, 100, 1000, VOCAB_MAX };
-	enum { TRIES = 40 };
 	uint64_t state = (uint64_t)_i + 1;
 	gh_dtype dtype = dtypes[_i % 3];
-	int vocab = vocabs[_i / 3], stride = vocab + 3;
-	void *logits = gh__malloc((size_t)(TRIES * stride) * 4);
-	uint32_t allowed[VOCAB_MAX / 32 + 1];
-	int32_t prompt[8], output[8], bias_id[3];
-	float bias[3] = { 4.7F, -INFINITY, 100 };
-	gh__sample_row rows[TRIES];
-	gh__sample_result results[TRIES], others[TRIES];
+	int vocab = vocabs[_i / 3];
+	gh__sample_result results[SAMPLE_ROWS], others[SAMPLE_ROWS];
+	sample_rows rows;
 
-	for (int i = 0; i < 8; i++) {
-		prompt[i] = (int32_t)(random_next(&state) % (uint64_t)(vocab + 1)) - 1;
-		output[i] = (int32_t)(random_next(&state) % (uint64_t)vocab);
-	}
-	output[3] = output[4] = output[5];
-	prompt[2] = vocab; /* an id that is no column */
-	bias_id[0] = output[1], bias_id[1] = vocab > 7 ? 3 : -5, bias_id[2] = prompt[1];
-	for (int i = 0; i < vocab / 32 + 1; i++)
-		allowed[i] = i % 3 ? (uint32_t)random_next(&state) : UINT32_MAX;
-	for (int t = 0; t < TRIES; t++) {
-		double spread = (double[]){ 1, 3, 8, 0.01 }[t % 4];
-
-		for (int i = 0; i < stride; i++)
-			put(dtype, logits, t * stride + i,
-			    i < vocab
-				    ? (float)(spread * (random_unit(&state) + random_unit(&state) +
-							random_unit(&state)))
-				    : NAN);
-		rows[t] = neutral();
-		rows[t].row = t;
-		rows[t].seed = random_next(&state);
-		rows[t].stream = (uint32_t)t;
-		rows[t].position = (uint32_t)random_next(&state);
-		rows[t].top = t % 21;
-		rows[t].temperature = (float[]){ 0.7F, 0, 1, 1.3F, 0.05F }[t % 5];
-		rows[t].top_k = (int[]){ 0, 1, 5, 40 }[t / 2 % 4];
-		rows[t].top_p = (float[]){ 1, 0.8F, 0.95F, 0.1F, 0.999F }[t / 3 % 5];
-		rows[t].min_p = (float[]){ 0, 0, 0.05F }[t % 3];
-		rows[t].forced = t % 7 == 6 ? vocab - 1 : -1;
-		if (t % 3 == 1)
-			rows[t].allowed = allowed;
-		if (t % 4 == 1)
-			rows[t].bias_count = 3;
-		if (t % 5 > 2)
-			rows[t].repetition = t % 2 ? 1.05F : 0.7F;
-		if (t % 6 > 3)
-			rows[t].frequency = 0.3F, rows[t].presence = -0.45F;
-		rows[t].bias_id = bias_id, rows[t].bias = bias;
-		rows[t].prompt = prompt, rows[t].prompt_count = 8;
-		rows[t].output = output, rows[t].output_count = 8;
-		if (t % 5 <= 2)
-			rows[t].prompt_count = 0;
-		if (t % 5 <= 2 && t % 6 <= 3)
-			rows[t].output_count = 0;
-	}
-	sample(0, dtype, vocab, logits, stride, rows, results, TRIES);
-	for (int t = 0; t < TRIES; t++)
-		check_row(dtype, vocab, (char *)logits + (size_t)(t * stride) * size_of(dtype),
-			  &rows[t], &results[t]);
+	sample_rows_make(&rows, dtype, vocab, &state);
+	sample(0, dtype, vocab, rows.logits, rows.stride, rows.row, results, SAMPLE_ROWS);
+	for (int t = 0; t < SAMPLE_ROWS; t++)
+		check_row(dtype, vocab,
+			  (char *)rows.logits + (size_t)(t * rows.stride) * size_of(dtype),
+			  &rows.row[t], &results[t]);
 	for (int d = 1; d < DEVICE_CASES; d++) {
-		sample(d, dtype, vocab, logits, stride, rows, others, TRIES);
+		sample(d, dtype, vocab, rows.logits, rows.stride, rows.row, others, SAMPLE_ROWS);
 		ck_assert_mem_eq(results, others, sizeof results);
 	}
-	gh__free(logits);
+	sample_rows_free(&rows);
 }
 END_TEST
 

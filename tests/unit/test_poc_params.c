@@ -175,7 +175,7 @@ START_TEST(test_slices)
 		pool[i] = (uint16_t)(i + 1000);
 	for (uint64_t size = 1; size <= SIZE_MAX_TRIED; size += 7) {
 		gh__poc_tensor tensor = { .name = "some.weight", .size = size };
-		gh__poc_slice slice;
+		gh__slice slice;
 
 		assert_ok(gh__poc_slice_of(&slice, "AB", &tensor, POOL, error));
 		ck_assert_int_eq(slice.tiled, size > POOL);

@@ -271,13 +271,14 @@ typedef struct failing {
 	int layer, calls; /* fail at this layer from the second call on */
 } failing;
 
-static gh_status failing_layer(void *self, int32_t layer, gh__layer_weights *out, gh_error *error)
+static gh_status failing_layer(void *self, gh__device *on, int32_t layer, gh__layer_weights *out,
+			       gh_error *error)
 {
 	failing *f = self;
 
 	if (layer == f->layer && f->calls++ > 0)
 		return gh__fail(error, GH_EIO, "the disk is gone");
-	return f->inner.table->layer(f->inner.self, layer, out, error);
+	return f->inner.table->layer(f->inner.self, on, layer, out, error);
 }
 
 static void failing_ends(const void *self, gh__end_weights *out)

@@ -16,6 +16,10 @@
  * y = round(O / l). k and v of an e4m3 cache are their value times the scale, in f32. What lies
  * beyond a row's position is never multiplied, so no other row, and no stale slot, can reach it.
  *
+ * A device that is to compute as tensor cores do forms both products in their steps
+ * (tensor_core.h), those of v at multiples of 16 positions, and takes an e4m3 cache without its
+ * scales: s[j] = ((q . k[j]) k_scale) scale, y = round((O v_scale) / l).
+ *
  * 4 d FLOPs a row and position. A task is a run of one sequence's tokens times one kv head: its
  * query heads share every tile, which is widened once, k transposed into panels of 16 positions and
  * v into panels of 16 columns, so that both products are micro()'s.
@@ -43,6 +47,9 @@ typedef struct attention_job {
 	int64_t count;
 	int64_t kv_first, kv_count; /* kv heads that query heads here use */
 	int64_t columns;            /* head_dim, rounded up to 16 */
+	gh_dtype core;              /* of the tensor core's steps, or GH_DTYPE_NONE */
+	float k_scale, v_scale;     /* of k and v when they are read */
+	float s_scale, o_scale;     /* of q . k, and of O in the end; the same two, or 1 */
 } attention_job;
 
 /* Rows of one task: at least one token with all the heads of a group. */
@@ -179,7 +186,7 @@ GH__INLINE void load_tile_as(gh_dtype kv, const attention_job *job, const arena 
 {
 	const int64_t dim = job->desc->kv.head_dim;
 	const int64_t count = end - first < TILE ? end - first : TILE;
-	const float k_scale = job->args->k_scale, v_scale = job->args->v_scale;
+	const float k_scale = job->k_scale, v_scale = job->v_scale;
 	const char *lines[8];
 
 	for (int64_t j = 0; j < count; j += 8) {
@@ -239,8 +246,8 @@ static void scores(const attention_job *job, const arena *a, int64_t row, int64_
 	for (int64_t r = row; r < row + rows; r++)
 		count = visible(a, r, first) > count ? visible(a, r, first) : count;
 	for (int64_t j = 0; j < count; j += 16)
-		product[rows](a->q + row * job->columns, job->columns, a->k + j * dim, dim,
-			      a->p + row * TILE + j, TILE, true);
+		multiply(job->core, rows, a->q + row * job->columns, job->columns, a->k + j * dim,
+			 dim, a->p + row * TILE + j, TILE, true);
 }
 
 /* Scores to probabilities; O, l and m of the row move on to the new maximum. */
@@ -248,7 +255,7 @@ GH__INLINE void softmax_as(gh_dtype act, const attention_job *job, const arena *
 			   int64_t first)
 {
 	const int64_t count = visible(a, row, first);
-	const v8f scale = v8f_set1(job->desc->scale);
+	const v8f scale = v8f_set1(job->desc->scale), k_scale = v8f_set1(job->s_scale);
 	const v8f low = v8f_set1(-INFINITY);
 	float *p = a->p + row * TILE;
 	float *o = a->o + row * job->columns;
@@ -258,8 +265,9 @@ GH__INLINE void softmax_as(gh_dtype act, const attention_job *job, const arena *
 		return;
 	for (int64_t j = 0; j < count; j += 8) {
 		v8i seen = v8i_gt(v8i_set1((int32_t)(count - j)), v8i_iota());
-		v8f s = v8f_select(seen, v8f_mul(v8f_load(p + j), scale), low);
+		v8f s = v8f_mul(v8f_mul(v8f_load(p + j), k_scale), scale);
 
+		s = v8f_select(seen, s, low);
 		v8f_store(p + j, s);
 		most = v8f_max(s, most);
 	}
@@ -301,18 +309,20 @@ static void values(const attention_job *job, const arena *a, int64_t row, int64_
 
 	for (int64_t r = row; r < row + rows; r++)
 		shared = visible(a, r, first) < shared ? visible(a, r, first) : shared;
+	shared = together(job->core, shared);
 	for (int64_t i = 0; i < job->columns; i += 16) {
 		const float *v = a->v + i * TILE;
 
 		if (shared > 0)
-			product[rows](a->p + row * TILE, TILE, v, shared,
-				      a->o + row * job->columns + i, (size_t)job->columns, false);
+			multiply(job->core, rows, a->p + row * TILE, TILE, v, shared,
+				 a->o + row * job->columns + i, (size_t)job->columns, false);
 		for (int64_t r = row; r < row + rows; r++) {
 			int64_t own = visible(a, r, first) - shared;
 
 			if (own > 0)
-				product_1(a->p + r * TILE + shared, TILE, v + shared * 16, own,
-					  a->o + r * job->columns + i, (size_t)job->columns, false);
+				multiply(job->core, 1, a->p + r * TILE + shared, TILE,
+					 v + shared * 16, own, a->o + r * job->columns + i,
+					 (size_t)job->columns, false);
 		}
 	}
 }
@@ -368,13 +378,15 @@ static void store_rows(const attention_job *job, const arena *a, const int32_t *
 
 	for (int64_t t = run[0]; t < run[0] + run[1]; t++) {
 		for (int64_t h = first; h < first + heads; h++, row++) {
-			v8f l = v8f_set1(a->tl[row]);
+			v8f l = v8f_set1(a->tl[row]), scale = v8f_set1(job->o_scale);
 			int64_t at = t * job->args->y_stride + h * dim;
 
-			for (int64_t i = 0; i < dim; i += 8)
+			for (int64_t i = 0; i < dim; i += 8) {
+				v8f o = v8f_load(a->total + row * job->columns + i);
+
 				v8f_store_n(job->desc->act, job->args->y, at + i,
-					    v8f_div(v8f_load(a->total + row * job->columns + i), l),
-					    dim - i);
+					    v8f_div(v8f_mul(o, scale), l), dim - i);
+			}
 		}
 	}
 }
@@ -441,6 +453,18 @@ static int64_t cut_runs(int32_t *runs, const gh__step *step, int32_t most)
 	return count;
 }
 
+/* An e4m3 cache has scales. The tensor core multiplies what it holds, and they come afterwards. */
+static void set_scales(attention_job *job)
+{
+	const bool scaled = job->desc->kv.dtype == GH_E4M3, after = job->core != GH_DTYPE_NONE;
+	const float k = scaled ? job->args->k_scale : 1.0F, v = scaled ? job->args->v_scale : 1.0F;
+
+	job->k_scale = after ? 1.0F : k;
+	job->v_scale = after ? 1.0F : v;
+	job->s_scale = after ? k : 1.0F;
+	job->o_scale = after ? v : 1.0F;
+}
+
 void GH__TWIN(gh__cpu_attention_online)(const gh__cpu *cpu, const gh__attention_desc *desc,
 					const gh__attention_args *args)
 {
@@ -450,6 +474,8 @@ void GH__TWIN(gh__cpu_attention_online)(const gh__cpu *cpu, const gh__attention_
 
 	job.runs = args->workspace;
 	job.columns = columns_of(desc);
+	job.core = core_of(cpu, desc);
+	set_scales(&job);
 	kv_heads_of(desc, &job.kv_first, &job.kv_count);
 	job.count = cut_runs(args->workspace, step, (int32_t)(rows_of(desc) / heads));
 	gh__pool_run(cpu->pool, attention_task, &job, job.count * job.kv_count);

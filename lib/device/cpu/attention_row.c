@@ -10,6 +10,9 @@
  *          ascending), p[j] = round(e[j] / l)
  *   y[d] = round(chain of fused multiply-adds over ascending j of p[j] v[j][d], from 0)
  *
+ * A device that is to compute as tensor cores do forms both products in their steps
+ * (tensor_core.h), those of v at multiples of 16 positions.
+ *
  * 4 d FLOPs a row and position. A task is one sequence and one kv head: k is transposed into panels
  * of 16 positions and v laid into panels of 16 columns once, so that both products are micro()'s.
  */
@@ -20,6 +23,7 @@ typedef struct row_job {
 	int64_t kv_first, kv_count; /* kv heads that query heads here use */
 	int64_t columns;            /* head_dim, rounded up to 16 */
 	int64_t length;             /* the longest sequence, rounded up to 16 */
+	gh_dtype core;              /* of the tensor core's steps, or GH_DTYPE_NONE */
 } row_job;
 
 /* A thread's scratch, in floats. */
@@ -124,6 +128,7 @@ GH__INLINE void attend(gh_dtype act, const row_job *job, const row_arena *a, int
 {
 	const gh__attention_args *args = job->args;
 	const int64_t dim = job->desc->kv.head_dim, columns = job->columns;
+	const int64_t shared = together(job->core, token + 1);
 
 	for (int64_t r = 0; r < rows; r++) {
 		int64_t at = (first + token + r) * args->qkv_stride + head * dim;
@@ -133,19 +138,20 @@ GH__INLINE void attend(gh_dtype act, const row_job *job, const row_arena *a, int
 				  v8f_load_n(act, args->qkv, at + i, dim - i));
 	}
 	for (int64_t j = 0; j < token + rows; j += 16)
-		product[rows](a->q, columns, a->k + j * dim, dim, a->p + j, (size_t)job->length,
-			      true);
+		multiply(job->core, rows, a->q, columns, a->k + j * dim, dim, a->p + j,
+			 (size_t)job->length, true);
 	for (int64_t r = 0; r < rows; r++)
 		normalise(act, job, a->p + r * job->length, token + r + 1);
 	for (int64_t i = 0; i < columns; i += 16) {
 		const float *v = a->v + i * job->length;
 
 		/* What all rows see together, then each row's own. */
-		product[rows](a->p, job->length, v, token + 1, a->o + i, (size_t)columns, true);
-		for (int64_t r = 1; r < rows; r++)
-			product_1(a->p + r * job->length + token + 1, job->length,
-				  v + (token + 1) * 16, r, a->o + r * columns + i, (size_t)columns,
-				  false);
+		multiply(job->core, rows, a->p, job->length, v, shared, a->o + i, (size_t)columns,
+			 true);
+		for (int64_t r = 0; r < rows; r++)
+			multiply(job->core, 1, a->p + r * job->length + shared, job->length,
+				 v + shared * 16, token + 1 + r - shared, a->o + r * columns + i,
+				 (size_t)columns, false);
 	}
 	for (int64_t r = 0; r < rows; r++) {
 		int64_t at = (first + token + r) * args->y_stride + head * dim;
@@ -198,6 +204,7 @@ void GH__TWIN(gh__cpu_attention_row)(const gh__cpu *cpu, const gh__attention_des
 
 	job.columns = columns_of(desc);
 	job.length = whole_length(desc);
+	job.core = core_of(cpu, desc);
 	kv_heads_of(desc, &job.kv_first, &job.kv_count);
 	gh__pool_run(cpu->pool, row_task, &job, args->step->sequences * job.kv_count);
 }

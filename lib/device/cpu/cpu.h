@@ -8,6 +8,7 @@ typedef struct gh__cpu {
 	gh__pool *pool;
 	const struct gh__cpu_twin *twin;
 	int threads;
+	bool tensor_core;       /* GH_DEVICE_TENSOR_CORE */
 	unsigned char *scratch; /* [threads][scratch_size], 256-byte aligned */
 	size_t scratch_size;    /* what the greediest kernel needs */
 } gh__cpu;

@@ -59,12 +59,6 @@ static inline int64_t gh__linear_panels(const gh__linear_desc *desc)
 	return (gh__linear_columns(desc) + width - 1) / width;
 }
 
-/* Products of e4m3 with e4m3: sums of GH__BLOCK_K, each row with a scale. */
-static inline bool gh__linear_blocks(const gh__linear_desc *desc)
-{
-	return desc->prologue == GH__PROLOGUE_QUANTISE || desc->act == GH_E4M3;
-}
-
 /* Rows of widened x are this many elements apart. */
 static inline int64_t gh__linear_x_stride(const gh__linear_desc *desc)
 {

@@ -159,6 +159,11 @@ GH__INLINE v8i v8i_gt(v8i a, v8i b)
 	return _mm256_cmpgt_epi32(a, b);
 }
 
+GH__INLINE v8i v8i_max(v8i a, v8i b)
+{
+	return _mm256_max_epi32(a, b);
+}
+
 /* Shifts by a constant: left, right with zeros, right with the sign. */
 #define v8i_sll(a, n) _mm256_slli_epi32(a, n)
 #define v8i_srl(a, n) _mm256_srli_epi32(a, n)
@@ -241,6 +246,11 @@ GH__INLINE v8i v8f_truncate(v8f a)
 	return _mm256_cvttps_epi32(a);
 }
 
+GH__INLINE v8f v8i_number(v8i a)
+{
+	return _mm256_cvtepi32_ps(a);
+}
+
 /* rows[i] lane j <-> rows[j] lane i. */
 GH__INLINE void v8f_transpose(v8f rows[8])
 {
@@ -317,6 +327,7 @@ GH__LANES_MAP(v8i, v8i_sub, (v8i a, v8i b), a.at[i] - b.at[i])
 GH__LANES_MAP(v8i, v8i_and, (v8i a, v8i b), a.at[i] & b.at[i])
 GH__LANES_MAP(v8i, v8i_or, (v8i a, v8i b), a.at[i] | b.at[i])
 GH__LANES_MAP(v8i, v8i_gt, (v8i a, v8i b), (int32_t)a.at[i] > (int32_t)b.at[i] ? UINT32_MAX : 0)
+GH__LANES_MAP(v8i, v8i_max, (v8i a, v8i b), (int32_t)a.at[i] > (int32_t)b.at[i] ? a.at[i] : b.at[i])
 GH__LANES_MAP(v8i, v8i_sll, (v8i a, int n), a.at[i] << n)
 GH__LANES_MAP(v8i, v8i_srl, (v8i a, int n), a.at[i] >> n)
 GH__LANES_MAP(v8i, v8i_sra, (v8i a, int n), (uint32_t)((int32_t)a.at[i] >> n))
@@ -324,6 +335,7 @@ GH__LANES_MAP(v8f, v8f_load_bf16, (const uint16_t *p), gh__bf16_to_f32(p[i]))
 GH__LANES_MAP(v8f, v8f_load_f16, (const uint16_t *p), gh__f16_to_f32(p[i]))
 GH__LANES_MAP(v8f, v8f_load_e4m3, (const uint8_t *p), gh__e4m3_to_f32(p[i]))
 GH__LANES_MAP(v8i, v8f_truncate, (v8f a), (uint32_t)(int32_t)a.at[i])
+GH__LANES_MAP(v8f, v8i_number, (v8i a), (float)(int32_t)a.at[i])
 
 GH__INLINE void v8f_store(float *p, v8f a)
 {

@@ -1,4 +1,5 @@
 #include "device/cpu/micro.h"
+#include "device/cpu/tensor_core.h"
 #include "device/cpu/twin.h"
 
 /*
@@ -7,7 +8,9 @@
  * 2 m n k FLOPs. Weights are read once for each block of rows, in the order they lie in: n k
  * elements for m up to 48; x is widened to f32 once, in the workspace. Order of sums: micro.h; one
  * chain over all of k, or of e4m3 products a chain from 0 for each 128 of k, added up in ascending
- * order. Neither depends on how rows and panels are cut into tasks, groups and blocks of k.
+ * order. Neither depends on how rows and panels are cut into tasks, groups and blocks of k. A device
+ * that is to compute as tensor cores do has their chains instead (tensor_core.h); blocks of k are
+ * whole steps.
  *
  * A task is a block of rows times a run of panels. Within it a block of k of one panel stays in the
  * first-level cache while groups of up to six rows pass over it, and sums wait in a tile. Groups of
@@ -64,6 +67,7 @@ typedef struct linear_job {
 	const gh__linear_desc *desc;
 	const gh__linear_args *args;
 	weight_kind kind;
+	gh_dtype core;        /* operands of the tensor core's steps; GH_DTYPE_NONE: micro() */
 	bool blocks;          /* sums of 128 */
 	float *wide;          /* x as f32 in the workspace; NULL: x is used as it is */
 	float *scale;         /* [m] with QUANTISE, in the workspace */
@@ -103,7 +107,7 @@ static void widen_rows(void *arg, int64_t first, int64_t count)
 
 			if (job->desc->prologue == GH__PROLOGUE_QUANTISE)
 				v = v8f_round_e4m3(v8f_div(v, scale));
-			if (job->kind == WEIGHT_E4M3)
+			if (job->kind == WEIGHT_E4M3 && job->core == GH_DTYPE_NONE)
 				v = v8f_mul(v, v8f_set1(256.0F));
 			v8f_store(to + i, v);
 		}
@@ -131,6 +135,13 @@ static void multiply(const linear_job *job, int64_t rows, const float *x, const 
 {
 	micro_fn *fn = micros[job->kind][rows];
 
+	if (job->core != GH_DTYPE_NONE) {
+		for (size_t half = 0; half < 2; half++)
+			tensor_chain(job->core, job->kind, rows, x, job->x_stride,
+				     w->at + half * w->step / 2, w->step, k,
+				     acc + half * MICRO_HALF, GH__PANEL, begin);
+		return;
+	}
 	fn(x, job->x_stride, w->at, w->ahead, w->ahead_step, k, acc, begin);
 	if (rows > 3)
 		fn(x, job->x_stride, w->at + w->step / 2, w->ahead + (size_t)k * w->ahead_step,
@@ -272,6 +283,18 @@ static weight_kind kind_of(gh_dtype weight)
 	}
 }
 
+/* What the tensor core's steps take, or GH_DTYPE_NONE: another device, or no product of its. */
+static gh_dtype core_of(const gh__cpu *cpu, const gh__linear_desc *desc)
+{
+	if (!cpu->tensor_core)
+		return GH_DTYPE_NONE;
+	if (gh__linear_blocks(desc))
+		return GH_E4M3;
+	if (desc->act != GH_F16 && desc->act != GH_BF16)
+		return GH_DTYPE_NONE;
+	return desc->weight == desc->act || desc->weight == GH_E4M3 ? desc->act : GH_DTYPE_NONE;
+}
+
 /* Rows a task: as many as keep the block of x in the second-level cache. */
 static int64_t rows_a_task(int64_t k)
 {
@@ -298,6 +321,7 @@ void GH__TWIN(gh__cpu_linear)(const gh__cpu *cpu, const gh__linear_desc *desc,
 
 	if (args->m <= 0)
 		return;
+	job.core = core_of(cpu, desc);
 	job.blocks = gh__linear_blocks(desc);
 	if (desc->act == GH_F32 && job.kind != WEIGHT_E4M3) {
 		job.x = args->x;

@@ -141,6 +141,8 @@ static gh_status cpu_prepare(void *self, const gh__op_desc *desc, gh__kernel **o
 	gh__kernel *kernel;
 	gh_status status = gh__op_check(desc, error);
 
+	if (status == GH_OK && desc->kind == GH__OP_NORMALS)
+		status = gh__fail(error, GH_ENOTSUP, "normals: the host draws them itself");
 	if (status == GH_OK)
 		status = reserve_scratch(self, scratch_need(desc), error);
 	if (status != GH_OK)
@@ -294,6 +296,7 @@ gh_status gh__cpu_open(gh__device *out, const gh_device_options *options, gh_err
 		return gh__fail_nomem(error);
 	cpu->threads = threads;
 	cpu->twin = gh__cpu_choose(options);
+	cpu->tensor_core = (options->flags & GH_DEVICE_TENSOR_CORE) != 0;
 	status = gh__pool_create(&cpu->pool, threads, error);
 	if (status != GH_OK) {
 		gh__free(cpu);

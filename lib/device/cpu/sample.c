@@ -1,4 +1,5 @@
 #include "device/cpu/twin.h"
+#include "device/ln.h"
 #include "device/philox.h"
 
 /*
@@ -58,23 +59,6 @@ size_t gh__sample_scratch(const gh__sample_desc *desc)
 static float round_to(gh_dtype dtype, float x)
 {
 	return v8f_first(v8f_round(dtype, v8f_set1(x)));
-}
-
-/* Natural logarithm of x > 0: the series of 2 artanh((m - 1) / (m + 1)), m in [0.7, 1.42). */
-static double ln(double x)
-{
-	int exponent;
-	double m = frexp(x, &exponent), z, z2, s = 0.0;
-
-	if (m < 0x1.6a09e667f3bcdp-1) {
-		m *= 2.0;
-		exponent--;
-	}
-	z = (m - 1.0) / (m + 1.0);
-	z2 = z * z;
-	for (int i = 23; i > 0; i -= 2)
-		s = s * z2 + 1.0 / i;
-	return exponent * 0x1.62e42fefa39efp-1 + 2.0 * z * s;
 }
 
 /* ---- 1 to 3: logits ---- */
@@ -427,7 +411,7 @@ static int32_t choose(const sample_job *job, const gh__sample_row *row, const fl
 	draw d = { .counter = { 0, row->position, row->stream, 0 },
 		   .seed = row->seed,
 		   .block = -1 };
-	float best = p[first] / (float)-ln(draw_uniform(&d, first));
+	float best = p[first] / (float)-gh__ln(draw_uniform(&d, first));
 	int64_t id = first;
 
 	for (int64_t i = 0; i < vocab; i += 8) {
@@ -443,7 +427,7 @@ static int32_t choose(const sample_job *job, const gh__sample_row *row, const fl
 			u = draw_uniform(&d, j);
 			if (p[j] < (1.0 - u) * best * 0.9999)
 				continue;
-			value = p[j] / (float)-ln(u);
+			value = p[j] / (float)-gh__ln(u);
 			if (value > best || (value == best && j < id)) {
 				best = value;
 				id = j;
@@ -516,7 +500,7 @@ static void report(const sample_job *job, const gh__sample_row *row, const scrat
 	const int64_t vocab = job->desc->vocab;
 	const float max = largest(s->l, padded(vocab));
 	const float sum = exponentials(s->e, s->l, padded(vocab), max);
-	const v8f m = v8f_set1(max), log_sum = v8f_set1((float)ln(sum));
+	const v8f m = v8f_set1(max), log_sum = v8f_set1((float)gh__ln(sum));
 	int32_t drawn = -1;
 
 	if (row->forced < 0 && row->temperature != 0.0F) {

@@ -20,8 +20,8 @@ typedef struct gh__cuda {
 
 	/* of samples: what their rows point to, gathered for one copy, and the results' way back */
 	char *samples_host;   /* pinned */
-	char *samples_device; /* likewise laid out */
-	size_t samples_size;
+	char *samples_device; /* likewise laid out, and the kernel's workspace */
+	size_t samples_size, samples_device_size;
 } gh__cuda;
 
 struct gh__kernel {

@@ -242,6 +242,8 @@ static size_t cuda_workspace(void *self, const gh__kernel *kernel, int64_t rows)
 		return gh__cuda_linear_workspace(&cuda->on, &kernel->desc.linear, rows);
 	case GH__OP_ATTENTION:
 		return gh__cuda_attention_workspace(&cuda->on, &kernel->desc.attention, rows);
+	case GH__OP_NORMALS:
+		return gh__cuda_normals_workspace(&kernel->desc.normals, rows);
 	default:
 		return 0;
 	}
@@ -271,6 +273,27 @@ static gh_status cuda_pack(void *self, const gh__kernel *kernel, void *dst, cons
 	return verdict(cuda, status, error);
 }
 
+/* Plain memory is a matrix of one row. */
+static gh_status cuda_pack_slice(void *self, const gh__kernel *kernel, void *dst, const void *pool,
+				 const gh__slice *slice, int64_t row, gh_stream *stream,
+				 gh_error *error)
+{
+	gh__cuda *cuda = self;
+	const gh__op_desc plain = { .kind = GH__OP_LINEAR,
+				    .linear = {
+					    .weight = GH_F16, .n = 1, .k = (int64_t)slice->size } };
+	const gh__op_desc *desc = kernel != NULL ? &kernel->desc : &plain;
+	gh_status status = gh__op_check_slice(desc, slice, row, error);
+
+	if (status == GH_OK)
+		status = enter_on(cuda, stream, error);
+	if (status == GH_OK)
+		status = gh__cuda_done((cudaError_t)gh__cuda_slice(&cuda->on, &desc->linear, dst,
+								   pool, slice, row),
+				       "weights", error);
+	return verdict(cuda, status, error);
+}
+
 static int launch(const gh__launch *on, const gh__op_desc *desc, const gh__op_args *args)
 {
 	switch (desc->kind) {
@@ -292,6 +315,8 @@ static int launch(const gh__launch *on, const gh__op_desc *desc, const gh__op_ar
 		return gh__cuda_quantise(on, &desc->quantise, &args->quantise);
 	case GH__OP_READ:
 		return gh__cuda_read(on, &args->read);
+	case GH__OP_NORMALS:
+		return gh__cuda_normals(on, &desc->normals, &args->normals);
 	default:
 		return cudaErrorInvalidValue;
 	}
@@ -305,6 +330,7 @@ static const char *name_of(gh__op_kind kind)
 		[GH__OP_ATTENTION] = "attention", [GH__OP_GLU] = "glu",
 		[GH__OP_SELECT] = "select",       [GH__OP_SAMPLE] = "sample",
 		[GH__OP_QUANTISE] = "quantise",   [GH__OP_READ] = "read",
+		[GH__OP_NORMALS] = "normals",
 	};
 
 	return names[kind];
@@ -362,6 +388,7 @@ static const gh__device_table cuda_table = {
 	.workspace = cuda_workspace,
 	.packed_size = cuda_packed_size,
 	.pack = cuda_pack,
+	.pack_slice = cuda_pack_slice,
 	.run = cuda_run,
 	.interrupt = cuda_interrupt,
 };

@@ -1,0 +1,270 @@
+#ifndef GH_KERNELS_LINEAR_SM90_LARGE_CUH
+#define GH_KERNELS_LINEAR_SM90_LARGE_CUH
+
+#include "linear_sm90_store.cuh"
+
+/*
+ * linear for many rows: 2 m n k FLOPs, bound by the tensor cores, at length by power.
+ *
+ * A block stays and makes tile after tile of `rows` x `columns` outputs. One warp keeps a ring of
+ * stages in shared memory filled, each a block of k of the tile's rows of x and of W, and runs ahead
+ * into the next tile. `groups` warpgroups multiply, 64 rows each, x as the first operand. With
+ * cluster 2, two blocks work on the same rows of W, below each other in x: each fetches half of
+ * them for both.
+ *
+ * The warpgroups start a block of k apart and stay apart, so that while one writes its outputs the
+ * others have the tensor cores for themselves.
+ */
+template <typename T_, int groups_, int columns_, int cluster_> struct gh_sm90_shape {
+	using T = T_;
+	static constexpr int groups = groups_, columns = columns_, cluster = cluster_;
+	static constexpr int rows = 64 * groups;
+	static constexpr int threads = 128 * (groups + 1);
+	static constexpr int registers = groups == 2 ? 232 : 160;    /* a thread that multiplies */
+	static constexpr int registers_left = groups == 2 ? 40 : 32; /* one that does not */
+	static constexpr int x_bytes = rows * GH_SM90_BLOCK, w_bytes = columns * GH_SM90_BLOCK;
+	static constexpr int stage = x_bytes + w_bytes;
+	static constexpr int fit = (GH_SM90_SHARED - GH_SM90_SPARE) / stage;
+	static constexpr int stages = fit < 8 ? fit : 8;
+	static constexpr int shared = stages * stage + 1024;
+	static constexpr int sums = columns / 2; /* a thread */
+	/* Cycles for a stage: those of its products, or of its bytes from L2 at 45 a cycle. */
+	static constexpr int work = rows * columns / 32;
+	static constexpr int traffic = (rows + columns / cluster) * GH_SM90_BLOCK / 45;
+	static constexpr int cost = work > traffic ? work : traffic;
+
+	static_assert(groups == 2 || groups == 3, "registers are shared out for these");
+	static_assert(128 * (groups * registers + registers_left) <= 65536, "all there are");
+	static_assert(columns / cluster <= 256 && w_bytes / cluster % 1024 == 0, "a box");
+};
+
+typedef struct gh_sm90_tile {
+	int row, column; /* of x, of W */
+} gh_sm90_tile;
+
+/* Eight tiles of rows pass over W together, so that both come out of L2 most of the time. */
+template <typename S>
+__device__ __forceinline__ gh_sm90_tile gh_sm90_tile_at(const gh_sm90_linear &a, int at, int rank)
+{
+	const int whole = 8 * a.tiles_n;
+	const int first = at / whole * 8, inside = at % whole;
+	const int tall = a.tiles_m - first < 8 ? a.tiles_m - first : 8;
+	gh_sm90_tile tile;
+
+	tile.row = ((first + inside % tall) * S::cluster + rank) * S::rows;
+	tile.column = inside / tall * S::columns;
+	return tile;
+}
+
+/* A place in the ring, and the parity of the phase in which it is passed. */
+typedef struct gh_sm90_slot {
+	int at;
+	uint32_t parity;
+} gh_sm90_slot;
+
+template <typename S> __device__ __forceinline__ void gh_sm90_advance(gh_sm90_slot *slot)
+{
+	if (++slot->at == S::stages) {
+		slot->at = 0;
+		slot->parity ^= 1;
+	}
+}
+
+/* One thread's work: all stages of all of the block's tiles. */
+template <typename S>
+__device__ __forceinline__ void gh_sm90_fetch(const gh_sm90_linear &a, uint32_t ring, uint32_t full,
+					      uint32_t empty, int rank)
+{
+	constexpr int share = S::columns / S::cluster;
+	constexpr int width = GH_SM90_BLOCK / static_cast<int>(sizeof(typename S::T));
+	const int clusters = gridDim.x / S::cluster, tiles = a.tiles_m * a.tiles_n;
+	gh_sm90_slot slot = { 0, 1 };
+
+	for (int at = blockIdx.x / S::cluster; at < tiles; at += clusters) {
+		const gh_sm90_tile tile = gh_sm90_tile_at<S>(a, at, rank);
+
+		for (int k = 0; k < a.blocks; k++) {
+			const uint32_t x = ring + slot.at * S::stage, barrier = full + 8 * slot.at;
+			const uint32_t w = x + S::x_bytes + rank * share * GH_SM90_BLOCK;
+			const int w_row = tile.column + rank * share;
+
+			gh_barrier_wait(empty + 8 * slot.at, slot.parity);
+			gh_barrier_expect(barrier, S::stage);
+			gh_copy_box(x, &a.x, k * width, tile.row, barrier);
+			if (S::cluster == 1)
+				gh_copy_box(w, &a.w, k * width, w_row, barrier);
+			else
+				gh_copy_box_to(w, &a.w, k * width, w_row, barrier,
+					       (1 << S::cluster) - 1);
+			gh_sm90_advance<S>(&slot);
+		}
+	}
+}
+
+/* A warp is done with a stage: every block that writes to it is told. */
+template <typename S> __device__ __forceinline__ void gh_sm90_release(uint32_t barrier)
+{
+	const uint32_t lane = threadIdx.x % 32;
+
+	if (S::cluster == 1 && lane == 0)
+		gh_barrier_arrive(barrier);
+	if (S::cluster > 1 && lane < S::cluster)
+		gh_barrier_arrive_at(barrier, lane);
+}
+
+/* The products of a stage: d = or += x W^T of a block of k. x, w: operands. */
+template <typename S>
+__device__ __forceinline__ void gh_sm90_multiply(float (&d)[S::sums], uint32_t x, uint32_t w,
+						 int more)
+{
+	gh_product_begin();
+#pragma unroll
+	for (int i = 0; i < 4; i++)
+		gh_product<typename S::T, S::columns>::run(d, x + 2 * i, w + 2 * i,
+							   i == 0 ? more : 1);
+	gh_product_mark();
+}
+
+/* A warpgroup's 64 rows of all tiles of the block. */
+template <typename S>
+__device__ __forceinline__ void gh_sm90_make(const gh_sm90_linear &a, uint32_t ring, uint32_t full,
+					     uint32_t empty, int rank, int group)
+{
+	constexpr bool blocks = gh_sm90_kind<typename S::T>::blocks;
+	const int clusters = gridDim.x / S::cluster, tiles = a.tiles_m * a.tiles_n;
+	const uint32_t x = gh_operand(ring + group * 64 * GH_SM90_BLOCK);
+	const uint32_t w = gh_operand(ring + S::x_bytes);
+	const int apart = a.blocks > 1 ? 1 : 0;
+	bool alone = group + 1 < S::groups; /* the next warpgroup waits for this one's start */
+	gh_sm90_slot slot = { 0, 0 };
+
+	if (group > 0)
+		gh_named_wait(group, 256);
+	for (int at = blockIdx.x / S::cluster; at < tiles; at += clusters) {
+		const gh_sm90_tile tile = gh_sm90_tile_at<S>(a, at, rank);
+		uint32_t behind = 0; /* the barrier of the stage before */
+		float sum[S::sums] = {}, part[blocks ? S::sums : 1] = {};
+
+		for (int k = 0; k < a.blocks; k++) {
+			const uint32_t barrier = empty + 8 * slot.at;
+			const int further = slot.at * (S::stage / 16);
+
+			gh_barrier_wait(full + 8 * slot.at, slot.parity);
+			if constexpr (blocks) {
+				gh_sm90_multiply<S>(part, x + further, w + further, 0);
+				gh_product_wait<0>();
+				gh_product_done(part);
+				gh_sm90_release<S>(barrier);
+#pragma unroll
+				for (int i = 0; i < S::sums; i++)
+					sum[i] = __fadd_rn(sum[i], part[i]);
+			} else {
+				gh_sm90_multiply<S>(sum, x + further, w + further, k > 0);
+				gh_product_wait<1>();
+				if (k > 0)
+					gh_sm90_release<S>(behind);
+			}
+			if (alone && k == apart) {
+				gh_named_arrive(group + 1, 256);
+				alone = false;
+			}
+			behind = barrier;
+			gh_sm90_advance<S>(&slot);
+		}
+		if constexpr (!blocks) {
+			gh_product_wait<0>();
+			gh_product_done(sum);
+			gh_sm90_release<S>(behind);
+		}
+		gh_sm90_write<typename S::T>(a, sum, tile.row + group * 64, tile.column);
+	}
+}
+
+template <typename S>
+__global__ void __launch_bounds__(S::threads, 1)
+	linear_sm90_large_kernel(const __grid_constant__ gh_sm90_linear a)
+{
+#ifdef GH_SM90
+	extern __shared__ char memory[];
+	__shared__ uint64_t barriers[2][S::stages];
+	const uint32_t ring = (gh_shared(memory) + 1023) / 1024 * 1024;
+	const uint32_t full = gh_shared(barriers[0]), empty = gh_shared(barriers[1]);
+	const int group = __shfl_sync(~0U, threadIdx.x / 128, 0);
+	const int rank = S::cluster > 1 ? static_cast<int>(gh_cluster_rank()) : 0;
+
+	if (threadIdx.x == 0) {
+		gh_copy_prefetch(&a.x);
+		gh_copy_prefetch(&a.w);
+		for (int i = 0; i < S::stages; i++) {
+			gh_barrier_init(full + 8 * i, 1);
+			gh_barrier_init(empty + 8 * i, 4 * S::groups * S::cluster);
+		}
+		gh_barrier_publish();
+	}
+	__syncthreads();
+	if (S::cluster > 1)
+		gh_cluster_sync();
+	if (group == S::groups) {
+		gh_registers_give<S::registers_left>();
+		if (threadIdx.x == 128 * S::groups)
+			gh_sm90_fetch<S>(a, ring, full, empty, rank);
+		__syncwarp();
+	} else {
+		gh_registers_take<S::registers>();
+		gh_sm90_make<S>(a, ring, full, empty, rank, group);
+	}
+	/* Nobody leaves while the other block may still write or arrive here. */
+	if (S::cluster > 1)
+		gh_cluster_sync();
+#endif
+}
+
+template <typename S> static int64_t gh_sm90_rounds(const gh__launch *on, const gh_sm90_linear *a)
+{
+	const int64_t tiles = static_cast<int64_t>(gh_blocks(a->m, S::rows * S::cluster)) *
+			      gh_blocks(a->n, S::columns);
+	const int64_t places = on->units / S::cluster;
+
+	return (tiles + places - 1) / places;
+}
+
+template <typename S>
+static int gh_sm90_large_launch(const gh__launch *on, const gh__linear_desc *desc,
+				const gh_linear_operands *in, gh_sm90_linear *a)
+{
+	const int code = gh__sm90_maps(a, desc, in, S::rows, S::columns / S::cluster);
+	const int64_t places = on->units / S::cluster;
+	int64_t tiles;
+
+	a->tiles_m = static_cast<int32_t>(gh_blocks(a->m, S::rows * S::cluster));
+	a->tiles_n = static_cast<int32_t>(gh_blocks(a->n, S::columns));
+	tiles = static_cast<int64_t>(a->tiles_m) * a->tiles_n;
+	if (code != 0)
+		return code;
+	if (tiles > INT32_MAX / 2)
+		return static_cast<int>(cudaErrorInvalidValue);
+	return gh_sm90_launch(on, linear_sm90_large_kernel<S>, a,
+			      static_cast<int>(tiles < places ? tiles : places) * S::cluster,
+			      S::cluster, S::threads, S::shared);
+}
+
+/* The shape whose rounds of tiles take the least time; groups x columns is the largest. */
+template <typename T, int groups, int columns>
+static int gh_sm90_large(const gh__launch *on, const gh__linear_desc *desc,
+			 const gh_linear_operands *in, gh_sm90_linear *a)
+{
+	using wide = gh_sm90_shape<T, groups, columns, 2>;
+	using middle = gh_sm90_shape<T, 2, 128, 1>;
+	using narrow = gh_sm90_shape<T, 2, 64, 1>;
+	const int64_t time[3] = { gh_sm90_rounds<wide>(on, a) * wide::cost,
+				  gh_sm90_rounds<middle>(on, a) * middle::cost,
+				  gh_sm90_rounds<narrow>(on, a) * narrow::cost };
+
+	if (time[0] <= time[1] && time[0] <= time[2])
+		return gh_sm90_large_launch<wide>(on, desc, in, a);
+	if (time[1] <= time[2])
+		return gh_sm90_large_launch<middle>(on, desc, in, a);
+	return gh_sm90_large_launch<narrow>(on, desc, in, a);
+}
+
+#endif
