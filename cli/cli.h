@@ -29,6 +29,7 @@ int cli_chat(int argc, char **argv);
 int cli_generate(int argc, char **argv);
 int cli_model(int argc, char **argv);
 int cli_poc(int argc, char **argv);
+int cli_bench(int argc, char **argv);
 int cli_tokenize(int argc, char **argv);
 int cli_template(int argc, char **argv);
 int cli_version(int argc, char **argv);

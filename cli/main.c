@@ -18,6 +18,7 @@ static const cli_command commands[] = {
 	{ "generate", "complete a prompt in this process", cli_generate },
 	{ "model", "inspect a model's files", cli_model },
 	{ "poc", "compute, judge and check proofs of compute", cli_poc },
+	{ "bench", "how fast the kernels of a device are", cli_bench },
 	{ "tokenize", "text to token ids, line by line", cli_tokenize },
 	{ "template", "conversations to prompts, line by line", cli_template },
 	{ "version", "print the version", cli_version },

@@ -33,6 +33,9 @@ int gh__cuda_select(const gh__launch *on, const gh__select_desc *desc, const gh_
 int gh__cuda_norm(const gh__launch *on, const gh__norm_desc *desc, const gh__norm_args *args);
 int gh__cuda_rope(const gh__launch *on, const gh__rope_desc *desc, const gh__rope_args *args);
 int gh__cuda_glu(const gh__launch *on, const gh__glu_desc *desc, const gh__glu_args *args);
+int gh__cuda_quantise(const gh__launch *on, const gh__quantise_desc *desc,
+		      const gh__quantise_args *args);
+int gh__cuda_read(const gh__launch *on, const gh__read_args *args);
 
 /* dst |= src, bit by bit. */
 int gh__cuda_unite(const gh__launch *on, void *dst, const void *src, size_t size);

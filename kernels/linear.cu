@@ -54,12 +54,19 @@ static int quantise(const gh__launch *on, const gh__linear_desc *desc, const gh_
 {
 	char *q = static_cast<char *>(args->workspace);
 	float *scale = reinterpret_cast<float *>(q + quantised_size(desc, args->m));
+	const gh__quantise_desc rows = { desc->act, desc->k };
+	gh__quantise_args all = {};
 
+	all.x = args->x;
+	all.x_stride = args->x_stride;
+	all.y = q;
+	all.y_stride = gh__cuda_linear_stride(desc);
+	all.scale = scale;
+	all.m = args->m;
 	in->x = q;
-	in->x_stride = gh__cuda_linear_stride(desc);
+	in->x_stride = all.y_stride;
 	in->x_scale = scale;
-	return gh__cuda_quantise(on, desc->act, args->x, args->x_stride, args->m, desc->k, q,
-				 scale);
+	return gh__cuda_quantise(on, &rows, &all);
 }
 
 static int multiply(const gh__launch *on, const gh__linear_desc *desc, const gh_linear_operands *in)
@@ -82,6 +89,7 @@ int gh__cuda_linear(const gh__launch *on, const gh__linear_desc *desc, const gh_
 		return 0;
 	in.x = args->x;
 	in.x_stride = args->x_stride;
+	in.x_scale = desc->act == GH_E4M3 ? args->x_scale : NULL;
 	in.w = args->w;
 	in.w_scale = args->w_scale;
 	in.bias = args->bias;

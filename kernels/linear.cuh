@@ -38,8 +38,4 @@ int gh__cuda_linear_mma(const gh__launch *on, const gh__linear_desc *desc,
 int gh__cuda_linear_fma(const gh__launch *on, const gh__linear_desc *desc,
 			const gh_linear_operands *in);
 
-/* q [m, k rounded up to 16] and scale [m] of x, as ops.h says; zeros behind k. */
-int gh__cuda_quantise(const gh__launch *on, gh_dtype act, const void *x, int64_t x_stride,
-		      int64_t m, int64_t k, void *q, float *scale);
-
 #endif

@@ -15,11 +15,11 @@ enum gh_linear_scaling { GH_LINEAR_PLAIN, GH_LINEAR_COLUMNS, GH_LINEAR_BOTH };
 typedef struct gh_linear_epilogue {
 	const float *x_scale; /* [m], BOTH only */
 	const float *w_scale; /* [n], not PLAIN */
-	const void *bias;     /* [n] act, or NULL */
+	const void *bias;     /* [n] bias_type, or NULL */
 	void *y;
 	int64_t y_stride, m;
 	int64_t columns; /* of y */
-	gh_dtype act, out;
+	gh_dtype bias_type, out;
 	bool glu;
 	bool pairs; /* y takes two neighbours of an even column in one store */
 } gh_linear_epilogue;
@@ -37,7 +37,7 @@ static inline gh_linear_epilogue gh_linear_epilogue_of(const gh__linear_desc *de
 	e.m = in->m;
 	e.glu = desc->epilogue == GH__EPILOGUE_SWIGLU;
 	e.columns = e.glu ? desc->n / 2 : desc->n;
-	e.act = desc->act;
+	e.bias_type = desc->act == GH_E4M3 ? desc->out : desc->act;
 	e.out = desc->out;
 	e.pairs = in->y_stride % 2 == 0 && (uintptr_t)in->y % 8 == 0;
 	return e;
@@ -67,7 +67,7 @@ template <gh_linear_scaling scaling>
 __device__ __forceinline__ float gh_linear_finish(const gh_linear_epilogue &e, float sum,
 						  float x_scale, int64_t n)
 {
-	float bias = e.bias != NULL ? gh_linear_load(e.act, e.bias, n) : 0.0F;
+	float bias = e.bias != NULL ? gh_linear_load(e.bias_type, e.bias, n) : 0.0F;
 
 	if (scaling == GH_LINEAR_PLAIN)
 		return e.bias != NULL ? __fadd_rn(sum, bias) : sum;

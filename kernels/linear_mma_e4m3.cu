@@ -7,7 +7,7 @@
 int gh__cuda_linear_mma_e4m3(const gh__launch *on, const gh__linear_desc *desc,
 			     gh_linear_mma_args *a)
 {
-	if (desc->prologue == GH__PROLOGUE_QUANTISE)
+	if (gh__linear_blocks(desc))
 		return gh_linear_mma_choose<__half, 1, 1>(on, a);
 	if (desc->act == GH_F16)
 		return gh_linear_mma_choose<__half, 2, 1>(on, a);

@@ -1,5 +1,6 @@
 #include "device/cuda/context.h"
 #include "device/cuda/module.h"
+#include "device/cuda/yardstick.h"
 
 /* The one face of libgonkahost-cuda.so. */
 __attribute__((visibility("default"))) const gh__cuda_module *gh_cuda_module(void);
@@ -12,6 +13,7 @@ const gh__cuda_module *gh_cuda_module(void)
 		.info = gh__cuda_info,
 		.available = gh__cuda_available,
 		.open = gh__cuda_open,
+		.yardstick = gh__cuda_yardstick,
 	};
 
 	return &module;

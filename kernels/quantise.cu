@@ -1,4 +1,4 @@
-#include "linear_epilogue.cuh"
+#include "common.cuh"
 
 /*
  * Rows to e4m3, each with a scale of its own: s = max(absmax / 448, 1 / (448 * 512)),
@@ -45,10 +45,11 @@ __device__ __forceinline__ uint32_t greatest(uint32_t value)
 }
 
 template <typename T>
-__global__ void __launch_bounds__(THREADS) quantise_kernel(const T *x, int64_t x_stride, int64_t k,
-							   uint8_t *q, float *scale, bool aligned)
+__global__ void __launch_bounds__(THREADS)
+	quantise_kernel(const T *x, int64_t x_stride, int64_t k, uint8_t *q, int64_t q_stride,
+			float *scale, bool aligned)
 {
-	const int64_t q_stride = (k + 15) / 16 * 16;
+	const int64_t padded = (k + 15) / 16 * 16;
 	const T *row = x + blockIdx.x * x_stride;
 	uint8_t *to = q + blockIdx.x * q_stride;
 	uint32_t most = 0;
@@ -64,7 +65,7 @@ __global__ void __launch_bounds__(THREADS) quantise_kernel(const T *x, int64_t x
 	s = s < 1.0F / (448.0F * 512.0F) ? 1.0F / (448.0F * 512.0F) : s;
 	if (threadIdx.x == 0)
 		scale[blockIdx.x] = s;
-	for (int64_t at = threadIdx.x * EACH; at < q_stride; at += THREADS * EACH) {
+	for (int64_t at = threadIdx.x * EACH; at < padded; at += THREADS * EACH) {
 		union {
 			__nv_fp8_storage_t at[EACH];
 			uint2 all;
@@ -79,25 +80,29 @@ __global__ void __launch_bounds__(THREADS) quantise_kernel(const T *x, int64_t x
 }
 
 template <typename T>
-static int quantise(const gh__launch *on, const void *x, int64_t x_stride, int64_t m, int64_t k,
-		    void *q, float *scale)
+static int quantise(const gh__launch *on, const gh__quantise_desc *desc,
+		    const gh__quantise_args *args)
 {
-	const bool aligned = reinterpret_cast<uintptr_t>(x) % 16 == 0 &&
-			     x_stride * static_cast<int64_t>(sizeof(T)) % 16 == 0;
+	const bool aligned = reinterpret_cast<uintptr_t>(args->x) % 16 == 0 &&
+			     args->x_stride * static_cast<int64_t>(sizeof(T)) % 16 == 0;
 
-	quantise_kernel<T><<<gh_blocks(m, 1), THREADS, 0, on->stream>>>(static_cast<const T *>(x),
-									x_stride, k,
-									static_cast<uint8_t *>(q),
-									scale, aligned);
+	quantise_kernel<T>
+		<<<gh_blocks(args->m, 1), THREADS, 0, on->stream>>>(static_cast<const T *>(args->x),
+								    args->x_stride, desc->n,
+								    static_cast<uint8_t *>(args->y),
+								    args->y_stride, args->scale,
+								    aligned);
 	return gh_launched();
 }
 
-int gh__cuda_quantise(const gh__launch *on, gh_dtype act, const void *x, int64_t x_stride,
-		      int64_t m, int64_t k, void *q, float *scale)
+int gh__cuda_quantise(const gh__launch *on, const gh__quantise_desc *desc,
+		      const gh__quantise_args *args)
 {
-	if (act == GH_F16)
-		return quantise<__half>(on, x, x_stride, m, k, q, scale);
-	if (act == GH_BF16)
-		return quantise<__nv_bfloat16>(on, x, x_stride, m, k, q, scale);
-	return quantise<float>(on, x, x_stride, m, k, q, scale);
+	if (args->m <= 0)
+		return 0;
+	if (desc->act == GH_F16)
+		return quantise<__half>(on, desc, args);
+	if (desc->act == GH_BF16)
+		return quantise<__nv_bfloat16>(on, desc, args);
+	return quantise<float>(on, desc, args);
 }

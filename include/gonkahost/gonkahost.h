@@ -8,6 +8,7 @@
 #include <gonkahost/hub.h>
 #include <gonkahost/text.h>
 #include <gonkahost/device.h>
+#include <gonkahost/kernels.h>
 #include <gonkahost/parallel.h>
 #include <gonkahost/poc.h>
 #include <gonkahost/model.h>

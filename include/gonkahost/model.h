@@ -130,5 +130,47 @@ GH_API void gh_model_info_get(const gh_model *model, gh_model_info *out);
 GH_API GH_NODISCARD gh_status gh_model_inspect(gh_model_info *out, const char *model,
 					       const gh_model_options *options, gh_error *error);
 
+/** Zero means default in every field; new fields go at the end. */
+typedef struct gh_model_measure_options {
+	size_t struct_size; /**< set by GH_MODEL_MEASURE_OPTIONS_INIT */
+	int32_t batch;      /**< sequences of a decode; 0 = 1 */
+	int32_t context;    /**< positions that each of them has, the new one included; 0 = 64 */
+	int32_t prompt;     /**< tokens of a prefill; 0 = 512 */
+	int32_t steps;      /**< of each kind, behind those that do not count; 0 = 16 */
+} gh_model_measure_options;
+
+/** Initialiser: all defaults. */
+#define GH_MODEL_MEASURE_OPTIONS_INIT                        \
+	{                                                    \
+		sizeof(gh_model_measure_options), 0, 0, 0, 0 \
+	}
+
+/** How fast a model's steps are. */
+typedef struct gh_model_rates {
+	double decode_seconds;  /**< of a step: one token for each sequence, chosen by the device */
+	double prefill_seconds; /**< of a step: a whole prompt */
+	double decode_bytes;    /**< of weights and of keys and values, that a decode reads */
+	double prefill_flops;   /**< of the layers' matrices and attention in a prefill */
+	int32_t batch;          /**< sequences of the decode */
+	int32_t context;        /**< positions of each */
+	int32_t prompt;         /**< tokens of the prefill */
+	uint32_t reserved;      /**< 0 */
+} gh_model_rates;
+
+/**
+ * Measure a model's steps without an engine around them: the median of several decodes, then of
+ * several prefills, by the host's clock, from the step's order to its choices. The KV cache that it
+ * takes for it holds zeros.
+ *
+ * Needs    memory for the KV cache of batch sequences of context positions, and for one prompt
+ * Owner    *out is the caller's
+ * Threads  any; the devices are busy meanwhile
+ * Errors   GH_EINVAL options, or more positions than the model is made for; GH_ENOMEM
+ * Since    0.1
+ */
+GH_API GH_NODISCARD gh_status gh_model_measure(gh_model_rates *out, gh_model *model,
+					       const gh_model_measure_options *options,
+					       gh_error *error);
+
 GH_END
 #endif

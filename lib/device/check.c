@@ -60,7 +60,8 @@ static gh_status check_norm(const gh__norm_desc *desc, gh_error *error)
 
 static gh_status check_linear(const gh__linear_desc *desc, gh_error *error)
 {
-	gh_status status = check_act("linear act", desc->act, error);
+	const bool narrow = desc->act == GH_E4M3 && desc->weight == GH_E4M3;
+	gh_status status = narrow ? GH_OK : check_act("linear act", desc->act, error);
 
 	if (status == GH_OK)
 		status = check_act("linear out", desc->out, error);
@@ -76,6 +77,8 @@ static gh_status check_linear(const gh__linear_desc *desc, gh_error *error)
 		return gh__fail(error, GH_EINVAL,
 				"linear prologue: QUANTISE needs F8_E4M3 weights, not %s",
 				gh_dtype_name(desc->weight));
+	if (desc->prologue == GH__PROLOGUE_QUANTISE && narrow)
+		return gh__fail(error, GH_EINVAL, "linear prologue: act is F8_E4M3 already");
 	if (desc->epilogue == GH__EPILOGUE_SWIGLU && (desc->n % 2 != 0 || desc->bias))
 		return gh__fail(error, GH_ENOTSUP,
 				"linear epilogue: SWIGLU needs an even n and no bias");
@@ -176,6 +179,11 @@ gh_status gh__op_check(const gh__op_desc *desc, gh_error *error)
 		status = check_act("sample logits", desc->sample.logits, error);
 		return status == GH_OK ? check_size("sample vocab", desc->sample.vocab, error)
 				       : status;
+	case GH__OP_QUANTISE:
+		status = check_act("quantise act", desc->quantise.act, error);
+		return status == GH_OK ? check_size("quantise n", desc->quantise.n, error) : status;
+	case GH__OP_READ:
+		return GH_OK;
 	case GH__OP_NORMALS:
 		return check_normals(&desc->normals, error);
 	}

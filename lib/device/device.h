@@ -9,12 +9,14 @@
  * A device: memory, streams and the operations of ops.h, behind one table of functions. The CPU
  * device fills it here; a CUDA module fills it at run time.
  *
+ * Streams: NULL is the device's own. The CPU device does everything at once, whatever the stream.
+ *
  * Threads: a device belongs to one thread at a time (its rank's). Memory may be read by others.
  */
 typedef struct gh__kernel gh__kernel;
-typedef struct gh_stream gh_stream; /* order of launches; the CPU device has one and runs at once */
+typedef struct gh__event gh__event;
 
-#define GH__DEVICE_ABI 1
+#define GH__DEVICE_ABI 2
 
 typedef struct gh__device_table {
 	uint32_t abi;     /* GH__DEVICE_ABI */
@@ -34,6 +36,14 @@ typedef struct gh__device_table {
 	gh_status (*unite)(void *self, void *dst, const void *src, size_t size, gh_stream *stream,
 			   gh_error *error); /* dst |= src, bit by bit */
 	gh_status (*synchronise)(void *self, gh_stream *stream, gh_error *error);
+
+	/* Marks in a stream, and the seconds between two, waiting for both. GH_ESTATE: one of them
+	 * was never recorded. */
+	gh_status (*event_create)(void *self, gh__event **out, gh_error *error);
+	void (*event_free)(void *self, gh__event *event);
+	gh_status (*event_record)(void *self, gh__event *event, gh_stream *stream, gh_error *error);
+	gh_status (*event_seconds)(void *self, double *out, gh__event *begin, gh__event *end,
+				   gh_error *error);
 
 	gh_status (*prepare)(void *self, const gh__op_desc *desc, gh__kernel **out,
 			     gh_error *error);

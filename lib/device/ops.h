@@ -32,7 +32,9 @@ typedef enum gh__op_kind {
 	GH__OP_GLU,
 	GH__OP_SELECT, /* copy chosen rows */
 	GH__OP_SAMPLE,
-	GH__OP_NORMALS
+	GH__OP_NORMALS,
+	GH__OP_QUANTISE,
+	GH__OP_READ
 } gh__op_kind;
 
 /* ---- y[i, :] = table[id[i] - first, :] where first <= id < first + rows, else 0 ---- */
@@ -83,6 +85,9 @@ typedef struct gh__norm_args {
  *   q = e4m3(clamp(x / s)); for each block of 128 of k, ascending: p = an ascending chain from 0,
  *   acc = acc + p; then t = acc * w_scale[n], y = round(t * s), with a bias
  *   y = round(fma(t, s, bias)).
+ * weight e4m3, act e4m3 (w8a8 of rows that QUANTISE below has made, or a caller): as with the
+ *   prologue, with s from x_scale; out is what a bias is of. Rows of x begin at multiples of 16
+ *   bytes, and what lies between k and the next multiple of 16 is zeros.
  * weight e4m3 without prologue (w8a16): products of act with the widened weight, one chain, then
  *   y = round(acc * w_scale[n]), and a bias is added after that rounding, rounding again.
  * Otherwise a bias is added in f32 before the one rounding: round(acc + bias).
@@ -98,11 +103,11 @@ typedef enum gh__epilogue { GH__EPILOGUE_NONE = 0, GH__EPILOGUE_SWIGLU } gh__epi
 
 typedef struct gh__linear_desc {
 	gh_dtype weight; /* as stored on the device */
-	gh_dtype act;    /* of x */
+	gh_dtype act;    /* of x; e4m3 with weight e4m3 only, and no prologue */
 	gh_dtype out;    /* of y */
 	gh__prologue prologue;
 	gh__epilogue epilogue;
-	bool bias; /* [n] act */
+	bool bias; /* [n] act; of an e4m3 act, out */
 	int64_t n, k;
 } gh__linear_desc;
 
@@ -111,12 +116,38 @@ typedef struct gh__linear_args {
 	int64_t x_stride;
 	const void *w;        /* packed by gh__device_pack() */
 	const float *w_scale; /* [n], e4m3 only */
+	const float *x_scale; /* [m], act e4m3 only */
 	const void *bias;     /* [n] */
 	void *y;              /* [m, n] */
 	int64_t y_stride;
 	void *workspace; /* gh__kernel_workspace(kernel, m) bytes */
 	int64_t m;
 } gh__linear_args;
+
+/* Whether products are of e4m3 with e4m3: sums of 128 of k each, and rows with a scale. */
+static inline bool gh__linear_blocks(const gh__linear_desc *desc)
+{
+	return desc->prologue == GH__PROLOGUE_QUANTISE || desc->act == GH_E4M3;
+}
+
+/*
+ * ---- rows to e4m3: y[i, :] and scale[i] of x[i, :] ----
+ * s = max(absmax(row) / 448, 1 / (448 * 512)), q = e4m3(clamp(x / s)); zeros from n to the next
+ * multiple of 16. A NaN makes its row's scale, and with it all of the row, NaN.
+ */
+typedef struct gh__quantise_desc {
+	gh_dtype act; /* of x */
+	int64_t n;
+} gh__quantise_desc;
+
+typedef struct gh__quantise_args {
+	const void *x; /* [m, n] */
+	int64_t x_stride;
+	void *y;          /* [m, n] e4m3, 16-byte aligned */
+	int64_t y_stride; /* a multiple of 16, at least n */
+	float *scale;     /* [m] */
+	int64_t m;
+} gh__quantise_args;
 
 /*
  * ---- rotary embedding of q and k in place, and the write of k and v to the cache ----
@@ -235,6 +266,16 @@ typedef struct gh__select_args {
 	void *y;            /* [m, n] */
 	int64_t m;
 } gh__select_args;
+
+/*
+ * ---- sum[0] += x[0] + x[2] + ..., sum[1] += x[1] + x[3] + ..., modulo 2^64 ----
+ * Words of 64 bits, read as fast as the device can: the ceiling of what is bound by memory.
+ */
+typedef struct gh__read_args {
+	const void *x; /* 16-byte aligned */
+	size_t size;   /* in bytes, a multiple of 16 */
+	uint64_t *sum; /* [2] */
+} gh__read_args;
 
 /*
  * ---- sampling: from a row of logits to a token and its logprobs ----
@@ -376,6 +417,7 @@ typedef struct gh__op_desc {
 		gh__select_desc select;
 		gh__sample_desc sample;
 		gh__normals_desc normals;
+		gh__quantise_desc quantise;
 	};
 } gh__op_desc;
 
@@ -390,6 +432,8 @@ typedef struct gh__op_args {
 		gh__select_args select;
 		gh__sample_args sample;
 		gh__normals_args normals;
+		gh__quantise_args quantise;
+		gh__read_args read;
 	};
 } gh__op_args;
 

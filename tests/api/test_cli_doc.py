@@ -26,7 +26,7 @@ MACROS = {"HONOUR": "HONOURED", "CHOICE": "HONOURED", "NUMBER": "HONOURED", "SIL
           "IGNORE": "IGNORED", "IGNORE_IF": "IGNORED", "REFUSE": "REFUSED"}
 CODE = re.compile(r"`([^`]+)`")
 COMMANDS = ["inference-node", "network-node", "nodes", "chat", "generate", "model", "poc", "poc round",
-            "tokenize", "template"]
+            "bench", "tokenize", "template"]
 OF_A_MODEL = "### Options of a model"  # what chat, generate and model share
 
 
@@ -135,6 +135,8 @@ def check_exit_codes(tap, program):
              (1, ["model", "inspect", "nobody/nothing"]),
              (2, ["serve", "--no-such-option"]), (1, ["serve", "m", "--enable-lora"]),
              (1, ["serve", "m", "--quantization", "awq"]), (2, ["serve", "m", "--port", "-1"]),
+             (2, ["bench"]), (2, ["bench", "lift"]), (2, ["bench", "linear", "--model", "9b"]),
+             (2, ["bench", "attention", "--dtype", "int8"]), (2, ["bench", "linear", "--rows", ","]),
              (2, ["-m", "other.module"]), (2, ["nodes", "enable"]),
              (1, ["nodes", "list", "--admin", "http://127.0.0.1:1"])]
     wrong = []

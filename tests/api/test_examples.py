@@ -34,11 +34,14 @@ def main():
             ("registry.c", ["gcc"], [os.path.join(scratch, "registry.db")],
              lambda text: text == "1 node1 at 10.0.0.7:5000, 500 at a time, serves Qwen/QwQ-32B\n"
                                   "removed: true\n"),
+            ("fp8_linear.c", ["gcc"], ["cpu", "5", "100", "300"],
+             lambda text: "largest difference" in text),
+            ("attention.c", ["gcc"], ["cpu", "70", "9"], lambda text: "largest difference" in text),
         ]
         for source, compiler, arguments, good in programs:
             program = os.path.join(scratch, source.replace(".", "_"))
             built = run([*compiler, "-Wall", "-Wextra", "-Werror",
-                         os.path.join(root, "examples", source), *flags, "-o", program])
+                         os.path.join(root, "examples", source), *flags, "-lm", "-o", program])
             tap.point(built.returncode == 0, source + " builds", built.stderr)
             if built.returncode:
                 continue

@@ -21,7 +21,7 @@ FLOORS = [
 # On the same floor only where it is said.
 BESIDE = {("hub", "json"), ("http", "json"), ("comm", "device")}
 # Public headers that are not named after their room. node.h is the face of the whole top floor.
-PUBLIC = {"node": "serve", "gonkahost": "serve"}
+PUBLIC = {"kernels": "device", "node": "serve", "gonkahost": "serve"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+["<](?:(gonkahost)/)?([a-z_]+)(?:/[a-z0-9_/]+)?\.h[">]',
                      re.MULTILINE)
 

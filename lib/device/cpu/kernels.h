@@ -38,7 +38,7 @@ extern const gh__cpu_twin gh__cpu_twin_avx2;
 enum {
 	GH__PANEL = 32,     /* outputs a panel */
 	GH__ROWS_MAX = 192, /* rows a task */
-	GH__BLOCK_K = 128   /* k of one sum with QUANTISE */
+	GH__BLOCK_K = 128   /* k of one sum of e4m3 products */
 };
 
 /* Outputs of one panel after the epilogue: SWIGLU's panels hold 16 gates and their 16 ups. */
@@ -79,5 +79,8 @@ size_t gh__sample_scratch(const gh__sample_desc *desc);
 
 void gh__cpu_embed(const gh__cpu *cpu, const gh__embed_desc *desc, const gh__embed_args *args);
 void gh__cpu_select(const gh__cpu *cpu, const gh__select_desc *desc, const gh__select_args *args);
+void gh__cpu_quantise(const gh__cpu *cpu, const gh__quantise_desc *desc,
+		      const gh__quantise_args *args);
+void gh__cpu_read(const gh__cpu *cpu, const gh__read_args *args);
 
 #endif

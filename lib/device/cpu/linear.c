@@ -7,7 +7,7 @@
  *
  * 2 m n k FLOPs. Weights are read once for each block of rows, in the order they lie in: n k
  * elements for m up to 48; x is widened to f32 once, in the workspace. Order of sums: micro.h; one
- * chain over all of k, or with QUANTISE a chain from 0 for each 128 of k, added up in ascending
+ * chain over all of k, or of e4m3 products a chain from 0 for each 128 of k, added up in ascending
  * order. Neither depends on how rows and panels are cut into tasks, groups and blocks of k. A device
  * that is to compute as tensor cores do has their chains instead (tensor_core.h); blocks of k are
  * whole steps.
@@ -67,10 +67,11 @@ typedef struct linear_job {
 	const gh__linear_desc *desc;
 	const gh__linear_args *args;
 	weight_kind kind;
-	gh_dtype core; /* operands of the tensor core's steps; GH_DTYPE_NONE: micro() */
-	bool blocks;   /* sums of 128 */
-	float *wide;   /* x as f32 in the workspace; NULL: x is used as it is */
-	float *scale;  /* [m] with QUANTISE */
+	gh_dtype core;        /* operands of the tensor core's steps; GH_DTYPE_NONE: micro() */
+	bool blocks;          /* sums of 128 */
+	float *wide;          /* x as f32 in the workspace; NULL: x is used as it is */
+	float *scale;         /* [m] with QUANTISE, in the workspace */
+	const float *x_scale; /* [m] with blocks */
 	const float *x;
 	int64_t x_stride;
 	int64_t rows;  /* a task */
@@ -213,12 +214,13 @@ GH__INLINE v8f finish(const linear_job *job, const float *acc, int64_t row, int6
 	v8f bias = v8f_zero();
 
 	if (desc->bias)
-		bias = v8f_load_n(desc->act, args->bias, column, count);
+		bias = v8f_load_n(desc->act == GH_E4M3 ? desc->out : desc->act, args->bias, column,
+				  count);
 	if (desc->weight != GH_E4M3)
 		return desc->bias ? v8f_add(sum, bias) : sum;
 	sum = v8f_mul(sum, v8f_load_n(GH_F32, args->w_scale, column, count));
-	if (desc->prologue == GH__PROLOGUE_QUANTISE) {
-		v8f scale = v8f_set1(job->scale[row]);
+	if (job->blocks) {
+		v8f scale = v8f_set1(job->x_scale[row]);
 
 		return desc->bias ? v8f_fma(sum, scale, bias) : v8f_mul(sum, scale);
 	}
@@ -286,7 +288,7 @@ static gh_dtype core_of(const gh__cpu *cpu, const gh__linear_desc *desc)
 {
 	if (!cpu->tensor_core)
 		return GH_DTYPE_NONE;
-	if (desc->prologue == GH__PROLOGUE_QUANTISE)
+	if (gh__linear_blocks(desc))
 		return GH_E4M3;
 	if (desc->act != GH_F16 && desc->act != GH_BF16)
 		return GH_DTYPE_NONE;
@@ -320,12 +322,13 @@ void GH__TWIN(gh__cpu_linear)(const gh__cpu *cpu, const gh__linear_desc *desc,
 	if (args->m <= 0)
 		return;
 	job.core = core_of(cpu, desc);
-	job.blocks = desc->prologue == GH__PROLOGUE_QUANTISE;
+	job.blocks = gh__linear_blocks(desc);
 	if (desc->act == GH_F32 && job.kind != WEIGHT_E4M3) {
 		job.x = args->x;
 		job.x_stride = args->x_stride;
 	} else {
 		job.scale = args->workspace;
+		job.x_scale = desc->act == GH_E4M3 ? args->x_scale : job.scale;
 		job.wide = job.scale + (args->m + 15) / 16 * 16;
 		job.x = job.wide;
 		job.x_stride = gh__linear_x_stride(desc);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "device/check.h"
 #include "device/cpu/machine.h"
@@ -10,10 +11,14 @@
 
 /*
  * The CPU device: its table of functions. Memory is the host's, launches run at once, and a kernel
- * is its descriptor, checked.
+ * is its descriptor, checked. An event is a time.
  */
 struct gh__kernel {
 	gh__op_desc desc;
+};
+
+struct gh__event {
+	int64_t at; /* by gh__now(); 0: never recorded */
 };
 
 /* ---- memory ---- */
@@ -64,6 +69,38 @@ static gh_status cpu_unite(void *self, void *dst, const void *src, size_t size, 
 static gh_status cpu_synchronise(void *self, gh_stream *stream, gh_error *error)
 {
 	(void)self, (void)stream, (void)error;
+	return GH_OK;
+}
+
+/* ---- events ---- */
+
+static gh_status cpu_event_create(void *self, gh__event **out, gh_error *error)
+{
+	(void)self;
+	*out = gh__calloc(1, sizeof **out);
+	return *out ? GH_OK : gh__fail_nomem(error);
+}
+
+static void cpu_event_free(void *self, gh__event *event)
+{
+	(void)self;
+	gh__free(event);
+}
+
+static gh_status cpu_event_record(void *self, gh__event *event, gh_stream *stream, gh_error *error)
+{
+	(void)self, (void)stream, (void)error;
+	event->at = gh__now();
+	return GH_OK;
+}
+
+static gh_status cpu_event_seconds(void *self, double *out, gh__event *begin, gh__event *end,
+				   gh_error *error)
+{
+	(void)self;
+	if (begin->at == 0 || end->at == 0)
+		return gh__fail(error, GH_ESTATE, "event: never recorded");
+	*out = (double)(end->at - begin->at) / (double)GH__SECOND;
 	return GH_OK;
 }
 
@@ -201,6 +238,12 @@ static gh_status cpu_run(void *self, const gh__kernel *kernel, const gh__op_args
 	case GH__OP_SAMPLE:
 		cpu->twin->sample(cpu, &desc->sample, &args->sample);
 		break;
+	case GH__OP_QUANTISE:
+		gh__cpu_quantise(cpu, &desc->quantise, &args->quantise);
+		break;
+	case GH__OP_READ:
+		gh__cpu_read(cpu, &args->read);
+		break;
 	default:
 		return gh__fail(error, GH_EBUG, "operation: %d is unknown", (int)desc->kind);
 	}
@@ -227,6 +270,10 @@ static const gh__device_table cpu_table = {
 	.copy = cpu_copy_rows,
 	.unite = cpu_unite,
 	.synchronise = cpu_synchronise,
+	.event_create = cpu_event_create,
+	.event_free = cpu_event_free,
+	.event_record = cpu_event_record,
+	.event_seconds = cpu_event_seconds,
 	.prepare = cpu_prepare,
 	.kernel_free = cpu_kernel_free,
 	.workspace = cpu_workspace,

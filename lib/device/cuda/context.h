@@ -9,10 +9,12 @@
 
 /*
  * A CUDA device: a stream of its own on one GPU, whose memory it shares with the others of the
- * process. Every entry makes the GPU the thread's current one.
+ * process. Every entry makes the GPU the thread's current one, and its stream the one that all goes
+ * to until the next.
  */
 typedef struct gh__cuda {
-	gh__launch on;
+	gh__launch on;           /* on.stream: the stream of the call under way */
+	struct CUstream_st *own; /* the device's */
 	int index;
 	atomic_bool interrupted;
 

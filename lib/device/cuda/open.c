@@ -7,9 +7,16 @@
 
 /* The CUDA device: its table of functions. A kernel is its descriptor, checked; launchers choose. */
 
-static gh_status enter(const gh__cuda *cuda, gh_error *error)
+static gh_status enter_on(gh__cuda *cuda, gh_stream *stream, gh_error *error)
 {
+	cuda->on.stream = stream != NULL ? (struct CUstream_st *)(void *)stream : cuda->own;
 	return gh__cuda_done(cudaSetDevice(cuda->index), "device", error);
+}
+
+/* On the device's own stream. */
+static gh_status enter(gh__cuda *cuda, gh_error *error)
+{
+	return enter_on(cuda, NULL, error);
 }
 
 /* ---- memory ---- */
@@ -42,9 +49,9 @@ static void cuda_release(void *self, void *memory)
 }
 
 static gh_status copy(gh__cuda *cuda, void *dst, const void *src, size_t size,
-		      enum cudaMemcpyKind kind, gh_error *error)
+		      enum cudaMemcpyKind kind, gh_stream *stream, gh_error *error)
 {
-	gh_status status = enter(cuda, error);
+	gh_status status = enter_on(cuda, stream, error);
 
 	if (status != GH_OK || size == 0)
 		return status;
@@ -54,15 +61,13 @@ static gh_status copy(gh__cuda *cuda, void *dst, const void *src, size_t size,
 static gh_status cuda_upload(void *self, void *dst, const void *src, size_t size, gh_stream *stream,
 			     gh_error *error)
 {
-	(void)stream;
-	return copy(self, dst, src, size, cudaMemcpyHostToDevice, error);
+	return copy(self, dst, src, size, cudaMemcpyHostToDevice, stream, error);
 }
 
 static gh_status cuda_download(void *self, void *dst, const void *src, size_t size,
 			       gh_stream *stream, gh_error *error)
 {
-	(void)stream;
-	return copy(self, dst, src, size, cudaMemcpyDeviceToHost, error);
+	return copy(self, dst, src, size, cudaMemcpyDeviceToHost, stream, error);
 }
 
 /* Of another GPU's memory, too: addresses are the process's. */
@@ -71,13 +76,12 @@ static gh_status cuda_copy(void *self, void *dst, size_t dst_pitch, const void *
 			   gh_error *error)
 {
 	gh__cuda *cuda = self;
-	gh_status status = enter(cuda, error);
+	gh_status status = enter_on(cuda, stream, error);
 
-	(void)stream;
 	if (status != GH_OK || width == 0 || rows == 0)
 		return status;
 	if (rows == 1)
-		return copy(cuda, dst, src, width, cudaMemcpyDefault, error);
+		return copy(cuda, dst, src, width, cudaMemcpyDefault, stream, error);
 	return gh__cuda_done(cudaMemcpy2DAsync(dst, dst_pitch, src, src_pitch, width, rows,
 					       cudaMemcpyDefault, cuda->on.stream),
 			     "copy", error);
@@ -87,9 +91,8 @@ static gh_status cuda_unite(void *self, void *dst, const void *src, size_t size,
 			    gh_error *error)
 {
 	gh__cuda *cuda = self;
-	gh_status status = enter(cuda, error);
+	gh_status status = enter_on(cuda, stream, error);
 
-	(void)stream;
 	if (status != GH_OK)
 		return status;
 	return gh__cuda_done((cudaError_t)gh__cuda_unite(&cuda->on, dst, src, size), "merge",
@@ -107,9 +110,8 @@ static gh_status verdict(gh__cuda *cuda, gh_status status, gh_error *error)
 static gh_status cuda_synchronise(void *self, gh_stream *stream, gh_error *error)
 {
 	gh__cuda *cuda = self;
-	gh_status status = enter(cuda, error);
+	gh_status status = enter_on(cuda, stream, error);
 
-	(void)stream;
 	if (status != GH_OK)
 		return status;
 	return gh__cuda_done(cudaStreamSynchronize(cuda->on.stream), "kernels", error);
@@ -120,6 +122,72 @@ static void cuda_interrupt(void *self, bool interrupted)
 	gh__cuda *cuda = self;
 
 	atomic_store(&cuda->interrupted, interrupted);
+}
+
+/* ---- events ---- */
+
+struct gh__event {
+	cudaEvent_t event;
+	bool recorded;
+};
+
+static gh_status cuda_event_create(void *self, gh__event **out, gh_error *error)
+{
+	gh__event *event;
+	gh_status status = enter(self, error);
+
+	if (status != GH_OK)
+		return status;
+	event = gh__calloc(1, sizeof *event);
+	if (event == NULL)
+		return gh__fail_nomem(error);
+	status = gh__cuda_done(cudaEventCreate(&event->event), "event", error);
+	if (status != GH_OK) {
+		gh__free(event);
+		return status;
+	}
+	*out = event;
+	return GH_OK;
+}
+
+static void cuda_event_free(void *self, gh__event *event)
+{
+	if (enter(self, NULL) == GH_OK)
+		(void)cudaEventDestroy(event->event);
+	gh__free(event);
+}
+
+static gh_status cuda_event_record(void *self, gh__event *event, gh_stream *stream, gh_error *error)
+{
+	const gh__cuda *cuda = self;
+	gh_status status = enter_on(self, stream, error);
+
+	if (status == GH_OK)
+		status = gh__cuda_done(cudaEventRecord(event->event, cuda->on.stream), "event",
+				       error);
+	if (status == GH_OK)
+		event->recorded = true;
+	return status;
+}
+
+static gh_status cuda_event_seconds(void *self, double *out, gh__event *begin, gh__event *end,
+				    gh_error *error)
+{
+	float milliseconds = 0.0F;
+	gh_status status = enter(self, error);
+
+	if (status == GH_OK && (!begin->recorded || !end->recorded))
+		return gh__fail(error, GH_ESTATE, "event: never recorded");
+	if (status == GH_OK)
+		status = gh__cuda_done(cudaEventSynchronize(begin->event), "kernels", error);
+	if (status == GH_OK)
+		status = gh__cuda_done(cudaEventSynchronize(end->event), "kernels", error);
+	if (status == GH_OK)
+		status =
+			gh__cuda_done(cudaEventElapsedTime(&milliseconds, begin->event, end->event),
+				      "event", error);
+	*out = (double)milliseconds * 1e-3;
+	return status;
 }
 
 /* ---- kernels ---- */
@@ -217,9 +285,8 @@ static gh_status cuda_pack_slice(void *self, const gh__kernel *kernel, void *dst
 	const gh__op_desc *desc = kernel != NULL ? &kernel->desc : &plain;
 	gh_status status = gh__op_check_slice(desc, slice, row, error);
 
-	(void)stream;
 	if (status == GH_OK)
-		status = enter(cuda, error);
+		status = enter_on(cuda, stream, error);
 	if (status == GH_OK)
 		status = gh__cuda_done((cudaError_t)gh__cuda_slice(&cuda->on, &desc->linear, dst,
 								   pool, slice, row),
@@ -244,6 +311,10 @@ static int launch(const gh__launch *on, const gh__op_desc *desc, const gh__op_ar
 		return gh__cuda_glu(on, &desc->glu, &args->glu);
 	case GH__OP_SELECT:
 		return gh__cuda_select(on, &desc->select, &args->select);
+	case GH__OP_QUANTISE:
+		return gh__cuda_quantise(on, &desc->quantise, &args->quantise);
+	case GH__OP_READ:
+		return gh__cuda_read(on, &args->read);
 	case GH__OP_NORMALS:
 		return gh__cuda_normals(on, &desc->normals, &args->normals);
 	default:
@@ -258,6 +329,7 @@ static const char *name_of(gh__op_kind kind)
 		[GH__OP_LINEAR] = "linear",       [GH__OP_ROPE] = "rope",
 		[GH__OP_ATTENTION] = "attention", [GH__OP_GLU] = "glu",
 		[GH__OP_SELECT] = "select",       [GH__OP_SAMPLE] = "sample",
+		[GH__OP_QUANTISE] = "quantise",   [GH__OP_READ] = "read",
 		[GH__OP_NORMALS] = "normals",
 	};
 
@@ -269,9 +341,8 @@ static gh_status cuda_run(void *self, const gh__kernel *kernel, const gh__op_arg
 {
 	gh__cuda *cuda = self;
 	const gh__op_desc *desc = &kernel->desc;
-	gh_status status = enter(cuda, error);
+	gh_status status = enter_on(cuda, stream, error);
 
-	(void)stream;
 	if (status == GH_OK && desc->kind == GH__OP_SAMPLE)
 		status = gh__cuda_sample_rows(cuda, &desc->sample, &args->sample, error);
 	else if (status == GH_OK)
@@ -292,7 +363,7 @@ static void cuda_close(void *self)
 			(void)cudaFree(cuda->samples_device);
 		if (cuda->samples_host != NULL)
 			(void)cudaFreeHost(cuda->samples_host);
-		(void)cudaStreamDestroy(cuda->on.stream);
+		(void)cudaStreamDestroy(cuda->own);
 	}
 	gh__free(cuda);
 }
@@ -308,6 +379,10 @@ static const gh__device_table cuda_table = {
 	.copy = cuda_copy,
 	.unite = cuda_unite,
 	.synchronise = cuda_synchronise,
+	.event_create = cuda_event_create,
+	.event_free = cuda_event_free,
+	.event_record = cuda_event_record,
+	.event_seconds = cuda_event_seconds,
 	.prepare = cuda_prepare,
 	.kernel_free = cuda_kernel_free,
 	.workspace = cuda_workspace,
@@ -338,7 +413,7 @@ gh_status gh__cuda_open(gh__device *out, const gh_device_options *options, gh_er
 		code = cudaDeviceGetAttribute(&cuda->on.units, cudaDevAttrMultiProcessorCount,
 					      cuda->index);
 	if (code == cudaSuccess)
-		code = cudaStreamCreateWithFlags(&cuda->on.stream, cudaStreamNonBlocking);
+		code = cudaStreamCreateWithFlags(&cuda->own, cudaStreamNonBlocking);
 	if (code != cudaSuccess) {
 		gh__free(cuda);
 		if (code == cudaErrorNoKernelImageForDevice)
