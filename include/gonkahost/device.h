@@ -19,6 +19,15 @@ GH_BEGIN
  */
 #define GH_DEVICE_TENSOR_CORE 2u
 
+/**
+ * With GH_DEVICE_TENSOR_CORE: products of e4m3 with e4m3 as GPUs before Hopper get them here, both
+ * widened to f16.
+ */
+#define GH_DEVICE_E4M3_AS_F16 4u
+
+/** All of these. */
+#define GH_DEVICE_FLAGS 7u
+
 /** Zero means default in every field; new fields go at the end. */
 typedef struct gh_device_options {
 	size_t struct_size; /**< set by GH_DEVICE_OPTIONS_INIT */

@@ -33,7 +33,7 @@ static gh_status read_options(gh_device_options *out, const gh_device_options *o
 
 	if (status != GH_OK)
 		return status;
-	if (out->flags & ~(GH_DEVICE_SCALAR | GH_DEVICE_TENSOR_CORE))
+	if (out->flags & ~GH_DEVICE_FLAGS)
 		return gh__fail(error, GH_EINVAL, "device flags: 0x%x has unknown bits",
 				(unsigned)out->flags);
 	if (out->reserved != 0)

@@ -73,6 +73,7 @@ typedef struct gh__device {
 	void *self;
 	gh_stream *stream;    /* the default one; NULL on the CPU */
 	int64_t memory_total; /* bytes that a plan may count on */
+	int code;             /* CUDA: what its kernels were made for: 80, 86, 89 or 90; CPU: 0 */
 } gh__device;
 
 /* As options say; "cuda" opens the module (device/cuda/module.h). */

@@ -25,7 +25,7 @@ typedef struct intent {
 
 static gh_status check_options(const gh_model_options *o, gh_error *error)
 {
-	if (o->flags & ~(GH_DEVICE_SCALAR | GH_DEVICE_TENSOR_CORE))
+	if (o->flags & ~GH_DEVICE_FLAGS)
 		return gh__fail(error, GH_EINVAL, "flags: 0x%x has unknown bits", o->flags);
 	if (o->load_format != GH_LOAD_AUTO && o->load_format != GH_LOAD_DUMMY)
 		return gh__fail(error, GH_EINVAL, "load_format: %d is no gh_load_format",

@@ -15,6 +15,12 @@ enum { CPU, GPU, DEVICES };
 
 static gh__device *devices[DEVICES];
 
+/* Flags of the CPU device whose bits the GPU's are. */
+static inline uint32_t pair_oracle(const gh__device *gpu)
+{
+	return GH_DEVICE_TENSOR_CORE | (gpu->code < 90 ? GH_DEVICE_E4M3_AS_F16 : 0);
+}
+
 /* Opens both. false: there is no GPU or no module, and the plan of tests says so. */
 static inline bool pair_open(void)
 {
@@ -26,7 +32,7 @@ static inline bool pair_open(void)
 	status = gh__device_open(&devices[GPU], &options, &error);
 	if (status == GH_OK) {
 		options.kind = "cpu";
-		options.flags = GH_DEVICE_TENSOR_CORE;
+		options.flags = pair_oracle(devices[GPU]);
 		status = gh__device_open(&devices[CPU], &options, &error);
 	}
 	if (status == GH_ENODEVICE) {

@@ -25,7 +25,7 @@ static gh_model_options options_of(size_t which, const char *device)
 	o.dtype = numerics[which].act;
 	o.quantization = numerics[which].quantization;
 	o.kv_dtype = numerics[which].kv;
-	o.flags = strcmp(device, "cpu") == 0 ? GH_DEVICE_TENSOR_CORE : 0;
+	o.flags = strcmp(device, "cpu") == 0 ? pair_oracle(devices[GPU]) : 0;
 	return o;
 }
 

@@ -79,7 +79,7 @@ START_TEST(bits_are_those_of_the_cpu)
 {
 	session cpu, gpu;
 
-	open_on(&cpu, (size_t)_i, "cpu", GH_DEVICE_TENSOR_CORE);
+	open_on(&cpu, (size_t)_i, "cpu", pair_oracle(devices[GPU]));
 	open_on(&gpu, (size_t)_i, "cuda", 0);
 	for (int i = 0; i < PROMPTS; i += 5) {
 		float *a = logits_of(&cpu, i), *b = logits_of(&gpu, i);

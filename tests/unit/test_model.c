@@ -370,8 +370,8 @@ START_TEST(options_are_checked)
 	assert_fails(GH_EINVAL, "quantization: 4", create_with(&o, error));
 	o = good, o.load_format = -1;
 	assert_fails(GH_EINVAL, "load_format: -1", create_with(&o, error));
-	o = good, o.flags = 4;
-	assert_fails(GH_EINVAL, "flags: 0x4", create_with(&o, error));
+	o = good, o.flags = 8;
+	assert_fails(GH_EINVAL, "flags: 0x8", create_with(&o, error));
 	o = good, o.threads = -1;
 	assert_fails(GH_EINVAL, "threads: -1", create_with(&o, error));
 	o = good, o.tensor_parallel = -2;

@@ -96,6 +96,9 @@ static void fill(problem *p, const range *r, uint64_t seed)
 		put(d->act, p->x, row * p->x_stride, 448);
 }
 
+/* What products of e4m3 with e4m3 are formed as. */
+static gh_dtype e4m3_as = GH_E4M3;
+
 /* One output's sum, as ops.h says of such a device. */
 static float plain_sum(const problem *p, const float *x, const float *w)
 {
@@ -105,7 +108,7 @@ static float plain_sum(const problem *p, const float *x, const float *w)
 	if (d->prologue != GH__PROLOGUE_QUANTISE)
 		return plain_chain(d->act, x, w, d->k, 0);
 	for (int64_t k = 0; k < d->k; k += 128)
-		sum = sum + plain_chain(GH_E4M3, x + k, w + k, d->k - k < 128 ? d->k - k : 128, 0);
+		sum = sum + plain_chain(e4m3_as, x + k, w + k, d->k - k < 128 ? d->k - k : 128, 0);
 	return sum;
 }
 
@@ -282,6 +285,42 @@ START_TEST(matrices_are_chains)
 }
 END_TEST
 
+START_TEST(older_gpus_widen_e4m3)
+{
+	const gh__linear_desc desc = { .weight = GH_E4M3,
+				       .act = GH_F16,
+				       .out = GH_F32,
+				       .prologue = GH__PROLOGUE_QUANTISE,
+				       .n = 40,
+				       .k = 650 };
+	gh__device *vector = device_open(1, CORE | GH_DEVICE_E4M3_AS_F16);
+	gh__device *scalar = device_open(2, CORE | GH_DEVICE_E4M3_AS_F16 | GH_DEVICE_SCALAR);
+	gh__device *hopper = device_open(1, CORE);
+	void *y, *same, *other;
+	problem p;
+	size_t size;
+
+	problem_init(&p, &desc, 5, 9);
+	scale_blocks(&p);
+	size = (size_t)(p.m * p.y_stride) * sizeof(float);
+	y = solve(vector, &p, p.x, p.m);
+	same = solve(scalar, &p, p.x, p.m);
+	other = solve(hopper, &p, p.x, p.m);
+	e4m3_as = GH_F16;
+	check_linear(&p, y);
+	e4m3_as = GH_E4M3;
+	ck_assert_mem_eq(y, same, size);
+	ck_assert_mem_ne(y, other, size);
+	gh__free(y);
+	gh__free(same);
+	gh__free(other);
+	problem_free(&p);
+	gh__device_close(vector);
+	gh__device_close(scalar);
+	gh__device_close(hopper);
+}
+END_TEST
+
 /* SWIGLU is LINEAR and then GLU; rows do not depend on others. */
 START_TEST(matrices_keep_their_promises)
 {
@@ -363,6 +402,7 @@ int main(void)
 	tcase_add_loop_test(tcase, the_largest_sums_fit, 0, 4);
 	tcase_add_loop_test(tcase, no_numbers_stay_by_themselves, 0, 4);
 	tcase_add_loop_test(tcase, matrices_are_chains, 0, COUNT(linear_cases));
+	tcase_add_test(tcase, older_gpus_widen_e4m3);
 	tcase_add_loop_test(tcase, matrices_keep_their_promises, 0, COUNT(linear_cases));
 	tcase_add_loop_test(tcase, other_products_stay, 0, 4);
 	return unit_main(suite);

@@ -9,6 +9,7 @@ typedef struct gh__cpu {
 	const struct gh__cpu_twin *twin;
 	int threads;
 	bool tensor_core;       /* GH_DEVICE_TENSOR_CORE */
+	bool e4m3_as_f16;       /* GH_DEVICE_E4M3_AS_F16 */
 	unsigned char *scratch; /* [threads][scratch_size], 256-byte aligned */
 	size_t scratch_size;    /* what the greediest kernel needs */
 } gh__cpu;

@@ -289,7 +289,7 @@ static gh_dtype core_of(const gh__cpu *cpu, const gh__linear_desc *desc)
 	if (!cpu->tensor_core)
 		return GH_DTYPE_NONE;
 	if (gh__linear_blocks(desc))
-		return GH_E4M3;
+		return cpu->e4m3_as_f16 ? GH_F16 : GH_E4M3;
 	if (desc->act != GH_F16 && desc->act != GH_BF16)
 		return GH_DTYPE_NONE;
 	return desc->weight == desc->act || desc->weight == GH_E4M3 ? desc->act : GH_DTYPE_NONE;

@@ -297,6 +297,7 @@ gh_status gh__cpu_open(gh__device *out, const gh_device_options *options, gh_err
 	cpu->threads = threads;
 	cpu->twin = gh__cpu_choose(options);
 	cpu->tensor_core = (options->flags & GH_DEVICE_TENSOR_CORE) != 0;
+	cpu->e4m3_as_f16 = (options->flags & GH_DEVICE_E4M3_AS_F16) != 0;
 	status = gh__pool_create(&cpu->pool, threads, error);
 	if (status != GH_OK) {
 		gh__free(cpu);

@@ -427,5 +427,6 @@ gh_status gh__cuda_open(gh__device *out, const gh_device_options *options, gh_er
 	out->self = cuda;
 	out->stream = NULL;
 	out->memory_total = info.memory;
+	out->code = cuda->on.arch;
 	return GH_OK;
 }
