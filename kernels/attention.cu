@@ -23,8 +23,6 @@ bool gh__cuda_attention_here(const gh__launch *on, const gh__attention_desc *des
 {
 	const int32_t dim = desc->kv.head_dim;
 
-	if (desc->source == GH__KV_PACKED)
-		return dim <= (desc->act == GH_F32 ? WIDEST_FMA : WIDEST);
 	if (!has_tensor_cores(desc))
 		return dim <= WIDEST_FMA;
 	/* Where a block has 99 KiB of shared memory, a tile of wider heads does not fit. */

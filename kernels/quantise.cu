@@ -74,7 +74,8 @@ __global__ void __launch_bounds__(THREADS)
 		load(v, row, at, k, aligned);
 #pragma unroll
 		for (int i = 0; i < EACH; i++)
-			out.at[i] = gh_narrow<__nv_fp8_e4m3>(__fdiv_rn(v[i], s)).__x;
+			out.at[i] = at + i < k ? gh_narrow<__nv_fp8_e4m3>(__fdiv_rn(v[i], s)).__x
+					       : (__nv_fp8_storage_t)0;
 		*reinterpret_cast<uint2 *>(to + at) = out.all;
 	}
 }

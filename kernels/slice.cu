@@ -16,7 +16,8 @@ typedef struct work {
 	uint16_t *dst;
 	gh__slice slice;
 	int64_t k, stride, row;
-	int64_t half; /* rows that are the gate's, where gate and up take turns; else 0 */
+	int64_t half;    /* rows that are the gate's, where gate and up take turns; else 0 */
+	unsigned across; /* blocks a row */
 } work;
 
 /* Element i of the tensor; *run: how many lie behind it in the pool, itself included. */
@@ -70,8 +71,8 @@ static __device__ __forceinline__ void copy_some(const work *w, uint16_t *dst, u
 
 static __global__ __launch_bounds__(THREADS) void slice_kernel(work w)
 {
-	int64_t column = ((int64_t)blockIdx.y * THREADS + threadIdx.x) * CHUNK;
-	int64_t from = blockIdx.x, to = w.row + from;
+	int64_t column = ((int64_t)(blockIdx.x % w.across) * THREADS + threadIdx.x) * CHUNK;
+	int64_t from = blockIdx.x / w.across, to = w.row + from;
 	uint64_t i = (uint64_t)(from * w.k + column), at, run;
 	uint16_t *dst;
 
@@ -94,7 +95,6 @@ int gh__cuda_slice(const gh__launch *on, const gh__linear_desc *desc, void *dst,
 {
 	work w = {};
 	int64_t rows = (int64_t)slice->size / desc->k;
-	dim3 grid;
 
 	if (rows == 0)
 		return cudaSuccess;
@@ -105,7 +105,7 @@ int gh__cuda_slice(const gh__launch *on, const gh__linear_desc *desc, void *dst,
 	w.stride = gh__cuda_linear_stride(desc);
 	w.row = row;
 	w.half = desc->epilogue == GH__EPILOGUE_SWIGLU ? desc->n / 2 : 0;
-	grid = dim3((unsigned)rows, gh_blocks(w.stride / CHUNK, THREADS));
-	slice_kernel<<<grid, THREADS, 0, on->stream>>>(w);
+	w.across = gh_blocks(w.stride / CHUNK, THREADS);
+	slice_kernel<<<(unsigned)rows * w.across, THREADS, 0, on->stream>>>(w);
 	return gh_launched();
 }

@@ -14,13 +14,14 @@ static bool is_cuda(const gh_device_options *options)
 	return strcmp(options->kind, "cuda") == 0;
 }
 
-/* A GPU where the module finds one. */
-static const char *best_kind(void)
+/* A GPU where the module finds one that it has kernels for, unless what is asked for is a CPU's. */
+static const char *best_kind(uint32_t flags)
 {
 	const gh__cuda_module *module;
-	int count;
+	gh_device_info info;
 
-	if (gh__cuda_module_get(&module, NULL) == GH_OK && module->count(&count, NULL) == GH_OK)
+	if (flags == 0 && gh__cuda_module_get(&module, NULL) == GH_OK &&
+	    module->info(&info, 0, NULL) == GH_OK)
 		return "cuda";
 	return "cpu";
 }
@@ -40,11 +41,14 @@ static gh_status read_options(gh_device_options *out, const gh_device_options *o
 		return gh__fail(error, GH_EINVAL, "device reserved: %u, expected 0",
 				(unsigned)out->reserved);
 	if (out->kind == NULL)
-		out->kind = best_kind();
+		out->kind = best_kind(out->flags);
 	if (strcmp(out->kind, "cpu") != 0 && !is_cuda(out))
 		return gh__fail(error, GH_ENODEVICE,
 				"device kind: \"%.32s\" is not here; \"cpu\" and \"cuda\" are",
 				out->kind);
+	if (is_cuda(out) && out->flags != 0)
+		return gh__fail(error, GH_EINVAL, "device flags: 0x%x are a cpu's, not a GPU's",
+				(unsigned)out->flags);
 	if (!is_cuda(out) && out->index != 0)
 		return gh__fail(error, GH_ENODEVICE,
 				"device index: %d is not here; the cpu's only one is 0",

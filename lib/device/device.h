@@ -63,8 +63,8 @@ typedef struct gh__device_table {
 				gh_error *error);
 	gh_status (*run)(void *self, const gh__kernel *kernel, const gh__op_args *args,
 			 gh_stream *stream, gh_error *error);
-	/* From any thread: what runs now or later is cut short, within milliseconds, and its
-	 * results are nothing; run and pack answer GH_ECANCELLED, until it is taken back. */
+	/* From any thread: what runs now or later is cut short, within the time of some launches,
+	 * and its results are nothing; run and pack answer GH_ECANCELLED, until it is taken back. */
 	void (*interrupt)(void *self, bool interrupted);
 } gh__device_table;
 

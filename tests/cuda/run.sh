@@ -26,7 +26,7 @@ if [ "${1:-}" = collect ]; then
 fi
 build=$(cd "${1:-$here/../../build}" && pwd) || exit 2
 shift
-export LD_LIBRARY_PATH=$build/tests/cuda/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+export LD_LIBRARY_PATH=$build/kernels:$build/tests/cuda/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 tests=("$@")
 [ ${#tests[@]} -gt 0 ] || mapfile -t tests < <(cd "$build/tests/cuda" && find . -maxdepth 1 -type f -name 'test_cuda_*' | sed 's/^..//' | sort)
 

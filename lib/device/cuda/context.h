@@ -18,6 +18,10 @@ typedef struct gh__cuda {
 	int index;
 	atomic_bool interrupted;
 
+	/* The host is never more than two runs of launches ahead: each event ends one. */
+	cudaEvent_t pace[2];
+	unsigned launches;
+
 	/* of samples: what their rows point to, gathered for one copy, and the results' way back */
 	char *samples_host;   /* pinned */
 	char *samples_device; /* likewise laid out, and the kernel's workspace */

@@ -63,6 +63,11 @@ gh_status gh__cuda_info(gh_device_info *out, int index, gh_error *error)
 		status = gh__cuda_done(cudaGetDeviceProperties(&prop, index), "device", error);
 	if (status != GH_OK)
 		return status;
+	if (prop.major < 8)
+		return gh__fail(error, GH_ENODEVICE,
+				"device: %s has compute capability %d.%d; the kernels are made for "
+				"8.0 (Ampere) and newer",
+				prop.name, prop.major, prop.minor);
 	memset(out, 0, sizeof *out);
 	(void)snprintf(out->kind, sizeof out->kind, "cuda");
 	(void)snprintf(out->name, sizeof out->name, "%.127s", prop.name);

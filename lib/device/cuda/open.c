@@ -27,6 +27,7 @@ static void *cuda_alloc(void *self, size_t size, gh_error *error)
 	void *memory = NULL;
 	cudaError_t code;
 
+	size = size > 0 ? size : 1;
 	if (enter(cuda, error) != GH_OK)
 		return NULL;
 	code = cudaMalloc(&memory, size);
@@ -336,22 +337,73 @@ static const char *name_of(gh__op_kind kind)
 	return names[kind];
 }
 
+/*
+ * What was launched cannot be taken back, so little is launched ahead: an interrupt, and a failure,
+ * are then seen while they matter.
+ */
+static cudaError_t keep_pace(gh__cuda *cuda)
+{
+	enum { RUN = 12 };
+	cudaEvent_t event;
+	cudaError_t code;
+
+	if (++cuda->launches % RUN != 0 || cuda->on.stream != cuda->own)
+		return cudaSuccess;
+	event = cuda->pace[cuda->launches / RUN % 2];
+	code = cudaEventSynchronize(event);
+	return code == cudaSuccess ? cudaEventRecord(event, cuda->own) : code;
+}
+
 static gh_status cuda_run(void *self, const gh__kernel *kernel, const gh__op_args *args,
 			  gh_stream *stream, gh_error *error)
 {
 	gh__cuda *cuda = self;
 	const gh__op_desc *desc = &kernel->desc;
-	gh_status status = enter_on(cuda, stream, error);
+	gh_status status = verdict(cuda, enter_on(cuda, stream, error), error);
 
 	if (status == GH_OK && desc->kind == GH__OP_SAMPLE)
 		status = gh__cuda_sample_rows(cuda, &desc->sample, &args->sample, error);
 	else if (status == GH_OK)
 		status = gh__cuda_done((cudaError_t)launch(&cuda->on, desc, args),
 				       name_of(desc->kind), error);
+	if (status == GH_OK)
+		status = gh__cuda_done(keep_pace(cuda), "kernels", error);
 	return verdict(cuda, status, error);
 }
 
 /* ---- the device ---- */
+
+/* So that kernels reach the memory of other ranks' GPUs. Where that cannot be, they will say. */
+static void reach_peers(int index)
+{
+	int count = 0, can;
+
+	(void)cudaGetDeviceCount(&count);
+	for (int peer = 0; peer < count; peer++) {
+		if (peer != index && cudaDeviceCanAccessPeer(&can, index, peer) == cudaSuccess &&
+		    can)
+			(void)cudaDeviceEnablePeerAccess(peer, 0);
+	}
+	(void)cudaGetLastError(); /* some had been reached before */
+}
+
+static cudaError_t make_streams(gh__cuda *cuda)
+{
+	cudaError_t code = cudaStreamCreateWithFlags(&cuda->own, cudaStreamNonBlocking);
+
+	for (int i = 0; i < 2 && code == cudaSuccess; i++)
+		code = cudaEventCreateWithFlags(&cuda->pace[i], cudaEventDisableTiming);
+	return code;
+}
+
+static void free_streams(gh__cuda *cuda)
+{
+	for (int i = 0; i < 2; i++)
+		if (cuda->pace[i] != NULL)
+			(void)cudaEventDestroy(cuda->pace[i]);
+	if (cuda->own != NULL)
+		(void)cudaStreamDestroy(cuda->own);
+}
 
 static void cuda_close(void *self)
 {
@@ -363,7 +415,7 @@ static void cuda_close(void *self)
 			(void)cudaFree(cuda->samples_device);
 		if (cuda->samples_host != NULL)
 			(void)cudaFreeHost(cuda->samples_host);
-		(void)cudaStreamDestroy(cuda->own);
+		free_streams(cuda);
 	}
 	gh__free(cuda);
 }
@@ -413,8 +465,9 @@ gh_status gh__cuda_open(gh__device *out, const gh_device_options *options, gh_er
 		code = cudaDeviceGetAttribute(&cuda->on.units, cudaDevAttrMultiProcessorCount,
 					      cuda->index);
 	if (code == cudaSuccess)
-		code = cudaStreamCreateWithFlags(&cuda->own, cudaStreamNonBlocking);
+		code = make_streams(cuda);
 	if (code != cudaSuccess) {
+		free_streams(cuda);
 		gh__free(cuda);
 		if (code == cudaErrorNoKernelImageForDevice)
 			return gh__fail(error, GH_ENODEVICE,
@@ -423,6 +476,7 @@ gh_status gh__cuda_open(gh__device *out, const gh_device_options *options, gh_er
 					info.name);
 		return gh__cuda_fail(code, "device", error);
 	}
+	reach_peers(cuda->index);
 	out->table = &cuda_table;
 	out->self = cuda;
 	out->stream = NULL;
