@@ -36,14 +36,8 @@ template <int dim> static constexpr int blocks_of<__half, dim> = dim > 32 ? 2 : 
 struct short_rows {
 	float s[LONGEST / 8][4];
 	float m[2], l[2];
-	int32_t tile;
+	int32_t tile; /* and the last step that its rows see */
 };
-
-/* The last step that a tile's rows see. */
-__device__ __forceinline__ int32_t last_of(const short_rows &r)
-{
-	return r.tile * 16 / STEP;
-}
 
 /* q, k and v of the head; places behind the last row and behind a head's end are zeros. */
 template <int dim>
@@ -91,7 +85,7 @@ __device__ __forceinline__ void scale_scores(short_rows &r, int step, float scal
 			gh_split<T>(gh_pack<T>(low, high), low, high);
 			u = gh_pack<T>(__fmul_rn(low, scale), __fmul_rn(high, scale));
 			gh_split<T>(u, low, high);
-			if (step == last_of(r)) {
+			if (step == r.tile) {
 				const bool sees = n * 8 <= seen + i * 8;
 				const bool both = n * 8 < seen + i * 8;
 				const uint32_t there =
@@ -123,7 +117,7 @@ __device__ __forceinline__ bool form_scores(short_rows &r, const gh_attention &a
 	most[0] = most[1] = gh_pack<T>(-INFINITY, -INFINITY);
 #pragma unroll
 	for (int step = 0; step < LONGEST / STEP; step++) {
-		if (step > 0 && step > last_of(r))
+		if (step > 0 && step > r.tile)
 			continue;
 #pragma unroll
 		for (int n = 0; n < WIDE; n++) {
@@ -177,7 +171,7 @@ template <bool near> __device__ __forceinline__ void add_up(short_rows &r)
 
 #pragma unroll
 	for (int step = 0; step < LONGEST / STEP; step++) {
-		if (step > 0 && step > last_of(r))
+		if (step > 0 && step > r.tile)
 			continue;
 #pragma unroll
 		for (int n = 0; n < WIDE; n++) {
@@ -187,7 +181,7 @@ template <bool near> __device__ __forceinline__ void add_up(short_rows &r)
 				const float x = __fsub_rn(s, r.m[j / 2]);
 				const float e = near ? exp_near(x) : gh_exp_below(x);
 
-				s = near && step == last_of(r) && s == -INFINITY ? 0.0F : e;
+				s = near && step == r.tile && s == -INFINITY ? 0.0F : e;
 			}
 #pragma unroll
 			for (int i = 0; i < 2; i++) {
@@ -215,7 +209,7 @@ template <bool near, typename T> __device__ __forceinline__ void form_shares(sho
 
 #pragma unroll
 	for (int step = 0; step < LONGEST / STEP; step++) {
-		if (step > 0 && step > last_of(r))
+		if (step > 0 && step > r.tile)
 			continue;
 #pragma unroll
 		for (int n = 0; n < WIDE; n++) {
@@ -238,7 +232,7 @@ __device__ __forceinline__ void form_values(float (&o)[dim / 8][4], const short_
 
 #pragma unroll
 	for (int step = 0; step < LONGEST / STEP; step++) {
-		if (step > 0 && step > last_of(r))
+		if (step > 0 && step > r.tile)
 			continue;
 #pragma unroll
 		for (int n = 0; n < WIDE; n += 2) {
