@@ -139,6 +139,9 @@ int gh__cuda_attention(const gh__launch *on, const gh__attention_desc *desc,
 		return 0;
 	if (!has_tensor_cores(desc))
 		return gh__cuda_attention_fma(on, &a);
+	if (desc->source == GH__KV_PACKED && a.most_heads == 1 && desc->kv.head_dim <= WIDEST / 4 &&
+	    desc->length <= GH_ATTENTION_WHOLE)
+		return gh__cuda_attention_row_short(on, &a);
 	if (desc->source == GH__KV_PACKED)
 		return gh__cuda_attention_row(on, &a);
 	code = gh__cuda_attention_decode(on, &a);

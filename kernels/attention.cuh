@@ -35,7 +35,10 @@ typedef struct gh_attention {
 	gh_dtype act;
 } gh_attention;
 
-enum { GH_ATTENTION_SHORT = 16 }; /* rows that attention_decode.cu takes */
+enum {
+	GH_ATTENTION_SHORT = 16, /* rows that attention_decode.cu takes */
+	GH_ATTENTION_WHOLE = 256 /* positions that attention_row_short.cu takes */
+};
 
 /* How many blocks share a row's splits, where `tiles` tiles of rows are to fill `places` places for
  * blocks; 1: there is no need, or no room for the splits. */
@@ -44,6 +47,7 @@ void gh__cuda_attention_share(gh_attention *a, int64_t tiles, int64_t places);
 int gh__cuda_attention_online(const gh__launch *on, const gh_attention *a);
 int gh__cuda_attention_decode(const gh__launch *on, const gh_attention *a);
 int gh__cuda_attention_row(const gh__launch *on, const gh_attention *a);
+int gh__cuda_attention_row_short(const gh__launch *on, const gh_attention *a);
 int gh__cuda_attention_fma(const gh__launch *on, const gh_attention *a);
 
 /* head_dim as kernels are made for it: 16, 32, 64, 128 or 256. */
@@ -199,6 +203,25 @@ template <> __device__ __forceinline__ uint32_t gh_pack<__nv_bfloat16>(float low
 	__nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
 
 	return *reinterpret_cast<uint32_t *>(&pair);
+}
+
+/* And back. */
+template <typename T>
+__device__ __forceinline__ void gh_split(uint32_t pair, float &low, float &high);
+
+template <> __device__ __forceinline__ void gh_split<__half>(uint32_t pair, float &low, float &high)
+{
+	const float2 wide = __half22float2(*reinterpret_cast<__half2 *>(&pair));
+
+	low = wide.x;
+	high = wide.y;
+}
+
+template <>
+__device__ __forceinline__ void gh_split<__nv_bfloat16>(uint32_t pair, float &low, float &high)
+{
+	low = __int_as_float((int)(pair << 16));
+	high = __int_as_float((int)(pair & 0xffff0000U));
 }
 
 /* Two e4m3 as two T, exactly. */

@@ -9,7 +9,7 @@
  * `count` pairs of one head, 16 bytes of each side where dims and addresses allow it, else one
  * pair. Twin: device/cpu/rope.c.
  */
-enum { THREADS = 256 };
+enum { THREADS = 256, ROWS = 4 };
 
 /* count elements to line[at], of a cache of K. */
 template <typename K, int count>
@@ -167,6 +167,71 @@ static __global__ void __launch_bounds__(THREADS)
 	}
 }
 
+/*
+ * Neighbours as pairs, and no cache: where a head begins is of no matter to memory. A block has ROWS
+ * rows, a thread the same 16 bytes of each, a multiple of two pairs.
+ */
+template <typename T>
+static __global__ void __launch_bounds__(THREADS)
+	neighbours_kernel(const gh__rope_desc desc, const gh__rope_args args)
+{
+	using chunk = gh_chunk<T>;
+	using piece = gh_piece<T, 2>;
+	const int dim = desc.kv.head_dim, half = dim / 2;
+	const int chunks = (desc.heads + desc.kv.kv_heads) * dim / chunk::count;
+	const int64_t first = (int64_t)blockIdx.x * ROWS;
+	const int rows = args.m - first < ROWS ? (int)(args.m - first) : ROWS;
+	T *qkv = (T *)args.qkv + first * args.qkv_stride;
+
+	for (int unit = threadIdx.x; unit < chunks; unit += blockDim.x) {
+		const int pair = unit * (chunk::count / 2) % half;
+		T *at = qkv + (int64_t)unit * chunk::count;
+		chunk x[ROWS];
+
+#pragma unroll
+		for (int r = 0; r < ROWS; r++) {
+			if (r < rows)
+				x[r] = *(const chunk *)(at + r * args.qkv_stride);
+		}
+#pragma unroll
+		for (int r = 0; r < ROWS; r++) {
+			if (r >= rows)
+				break;
+			const T *table =
+				(const T *)args.table + args.position[first + r] * (int64_t)dim;
+
+#pragma unroll
+			for (int i = 0; i < chunk::count; i += 4) {
+				const int angle = pair + i / 2 - (pair + i / 2 < half ? 0 : half);
+				T *y = x[r].at + i;
+				float a[2] = { gh_widen(y[0]), gh_widen(y[2]) };
+				float b[2] = { gh_widen(y[1]), gh_widen(y[3]) };
+
+				rotate<T, 2>(desc.rounding == GH__ROPE_ROUND_ONCE, a, b,
+					     *(const piece *)(table + angle),
+					     *(const piece *)(table + half + angle));
+				y[0] = gh_narrow<T>(a[0]);
+				y[1] = gh_narrow<T>(b[0]);
+				y[2] = gh_narrow<T>(a[1]);
+				y[3] = gh_narrow<T>(b[1]);
+			}
+			*(chunk *)(at + r * args.qkv_stride) = x[r];
+		}
+	}
+}
+
+template <typename T>
+static void rope_neighbours(const gh__launch *on, const gh__rope_desc *desc,
+			    const gh__rope_args *args)
+{
+	const int64_t heads = (int64_t)desc->heads + desc->kv.kv_heads;
+	const int64_t work = heads * desc->kv.head_dim / gh_chunk<T>::count;
+	const int64_t rounds = gh_blocks(work, THREADS);
+	const unsigned threads = gh_threads((work + rounds - 1) / rounds, THREADS);
+
+	neighbours_kernel<T><<<gh_blocks(args->m, ROWS), threads, 0, on->stream>>>(*desc, *args);
+}
+
 template <typename T, int count>
 static void rope(const gh__launch *on, const gh__rope_desc *desc, const gh__rope_args *args)
 {
@@ -183,10 +248,15 @@ template <typename T>
 static void rope_as(const gh__launch *on, const gh__rope_desc *desc, const gh__rope_args *args)
 {
 	constexpr int count = 16 / sizeof(T);
+	const int64_t turned = (int64_t)desc->heads + desc->kv.kv_heads;
+	const int64_t dim = desc->kv.head_dim;
+	const bool aligned = gh_aligned(args->qkv, args->qkv_stride * (int64_t)sizeof(T), 16) &&
+			     gh_aligned(args->table, 0, 16);
 
-	if (desc->kv.head_dim % (2 * count) == 0 &&
-	    gh_aligned(args->qkv, args->qkv_stride * (int64_t)sizeof(T), 16) &&
-	    gh_aligned(args->table, 0, 16) && gh_aligned(args->cache, 0, 16))
+	if (desc->pairing == GH__ROPE_INTERLEAVED && desc->kv.dtype == GH_DTYPE_NONE &&
+	    dim % 4 == 0 && turned * dim % count == 0 && aligned)
+		rope_neighbours<T>(on, desc, args);
+	else if (dim % (2 * count) == 0 && aligned && gh_aligned(args->cache, 0, 16))
 		rope<T, count>(on, desc, args);
 	else
 		rope<T, 1>(on, desc, args);

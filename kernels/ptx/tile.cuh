@@ -35,4 +35,42 @@ __device__ __forceinline__ float gh_max_nan(float a, float b)
 	return most;
 }
 
+/* Of two pairs, each side's lesser number; a NaN only where both are. */
+template <typename T> __device__ __forceinline__ uint32_t gh_pair_least(uint32_t a, uint32_t b);
+
+template <> __device__ __forceinline__ uint32_t gh_pair_least<__half>(uint32_t a, uint32_t b)
+{
+	uint32_t least;
+
+	asm("min.f16x2 %0, %1, %2;" : "=r"(least) : "r"(a), "r"(b));
+	return least;
+}
+
+template <> __device__ __forceinline__ uint32_t gh_pair_least<__nv_bfloat16>(uint32_t a, uint32_t b)
+{
+	uint32_t least;
+
+	asm("min.bf16x2 %0, %1, %2;" : "=r"(least) : "r"(a), "r"(b));
+	return least;
+}
+
+/* The greater number; a NaN where one of them is. */
+template <typename T> __device__ __forceinline__ uint32_t gh_pair_most(uint32_t a, uint32_t b);
+
+template <> __device__ __forceinline__ uint32_t gh_pair_most<__half>(uint32_t a, uint32_t b)
+{
+	uint32_t most;
+
+	asm("max.NaN.f16x2 %0, %1, %2;" : "=r"(most) : "r"(a), "r"(b));
+	return most;
+}
+
+template <> __device__ __forceinline__ uint32_t gh_pair_most<__nv_bfloat16>(uint32_t a, uint32_t b)
+{
+	uint32_t most;
+
+	asm("max.NaN.bf16x2 %0, %1, %2;" : "=r"(most) : "r"(a), "r"(b));
+	return most;
+}
+
 #endif

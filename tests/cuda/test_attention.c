@@ -134,6 +134,10 @@ END_TEST
 static const step_run packed_runs[] = { { 0, 1 },  { 0, 15 },  { 0, 16 }, { 0, 17 },
 					{ 0, 65 }, { 0, 100 }, { 0, 0 },  { 0, 300 } };
 
+/* No longer than what a kernel may hold whole. */
+static const step_run short_runs[] = { { 0, 1 },  { 0, 16 }, { 0, 17 }, { 0, 0 },
+				       { 0, 47 }, { 0, 99 }, { 0, 256 } };
+
 static const step_case packed[] = {
 	{ GH_F16, GH_DTYPE_NONE, 3, 1, 28, 0, 0, 3, 0, 0 },
 	{ GH_F16, GH_DTYPE_NONE, 3, 1, 28, 0, 0, 3, 0, 1 },
@@ -144,6 +148,9 @@ static const step_case packed[] = {
 	{ GH_BF16, GH_DTYPE_NONE, 3, 3, 4, 0, 0, 1, 0, 4 },
 	{ GH_F16, GH_DTYPE_NONE, 2, 2, 256, 0, 0, 1, 0, 0 },
 	{ GH_F16, GH_DTYPE_NONE, 2, 3, 16, 2, 0, 2, 0, 0 },
+	{ GH_BF16, GH_DTYPE_NONE, 2, 1, 32, 3, 2, 4, 0, 0 },
+	{ GH_BF16, GH_DTYPE_NONE, 2, 1, 60, 0, 0, 2, 0, 0 },
+	{ GH_F16, GH_DTYPE_NONE, 2, 1, 5, 0, 0, 2, 0, 0 },
 	{ GH_F32, GH_DTYPE_NONE, 4, 2, 28, 0, 0, 2, 0, 0 },
 	{ GH_F32, GH_DTYPE_NONE, 2, 3, 7, 2, 0, 2, 0, 3 },
 };
@@ -151,6 +158,7 @@ static const step_case packed[] = {
 START_TEST(is_the_cpu_packed)
 {
 	check(&packed[_i], packed_runs, COUNT(packed_runs), "packed");
+	check(&packed[_i], short_runs, COUNT(short_runs), "packed, short");
 }
 END_TEST
 
