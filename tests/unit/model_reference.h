@@ -45,7 +45,7 @@ static inline void reference_close(reference *r)
 	gh__hf_config_done(&r->config);
 }
 
-static inline double rounded(const reference *r, double x)
+static inline double reference_round(const reference *r, double x)
 {
 	switch (r->act) {
 	case GH_F16:
@@ -68,7 +68,7 @@ static inline double *numbers(size_t count)
 }
 
 /* A tensor as numbers of the activations' type; NULL: not there. layer -1: of none. */
-static inline double *tensor(const reference *r, int64_t layer, const char *suffix)
+static inline double *reference_tensor(const reference *r, int64_t layer, const char *suffix)
 {
 	char name[128];
 	const gh_tensor_info *info;
@@ -92,7 +92,7 @@ static inline double *tensor(const reference *r, int64_t layer, const char *suff
 	gh__convert(narrow, GH_F32, raw, (gh_dtype)info->dtype, count);
 	out = numbers(count);
 	for (size_t i = 0; i < count; i++)
-		out[i] = rounded(r, (double)narrow[i]);
+		out[i] = reference_round(r, (double)narrow[i]);
 	gh__free(raw);
 	gh__free(narrow);
 	return out;
@@ -116,7 +116,7 @@ static inline stack stack_of(const reference *r, int64_t layer, int count,
 		s.n += rows[i];
 	s.rows = numbers((size_t)(s.n * k));
 	for (int i = 0; i < count; i++) {
-		double *part = tensor(r, layer, suffixes[i]);
+		double *part = reference_tensor(r, layer, suffixes[i]);
 
 		ck_assert_ptr_nonnull(part);
 		memcpy(s.rows + row * k, part, (size_t)(rows[i] * k) * sizeof *part);
@@ -160,8 +160,8 @@ static inline void product(const reference *r, const stack *w, const double *bia
 			sum += w->rows[n * w->k + i] * q[i];
 		sum *= w->scale * scale;
 		if (bias != NULL && r->fp8 && !r->activations)
-			sum = rounded(r, sum);
-		y[n] = rounded(r, sum + (bias != NULL ? bias[n] : 0.0));
+			sum = reference_round(r, sum);
+		y[n] = reference_round(r, sum + (bias != NULL ? bias[n] : 0.0));
 	}
 	gh__free(q);
 }
@@ -175,7 +175,7 @@ static inline void normalise(const reference *r, const double *x, const double *
 		sum += x[i] * x[i];
 	sum = 1.0 / sqrt(sum / (double)n + r->config.rms_norm_eps);
 	for (int64_t i = 0; i < n; i++)
-		y[i] = rounded(r, rounded(r, x[i] * sum) * w[i]);
+		y[i] = reference_round(r, reference_round(r, x[i] * sum) * w[i]);
 }
 
 /* The angle of pair i at a position; *amplitude multiplies cosine and sine. */
@@ -220,12 +220,13 @@ static inline void rotate(const reference *r, double *head, int64_t position)
 
 	for (int64_t i = 0; i < half; i++) {
 		double amplitude, angle = reference_angle(r, i, position, &amplitude);
-		double c = rounded(r, cos(angle) * amplitude);
-		double s = rounded(r, sin(angle) * amplitude);
+		double c = reference_round(r, cos(angle) * amplitude);
+		double s = reference_round(r, sin(angle) * amplitude);
 		double a = head[i], b = head[i + half];
 
-		head[i] = rounded(r, rounded(r, a * c) - rounded(r, b * s));
-		head[i + half] = rounded(r, rounded(r, b * c) + rounded(r, a * s));
+		head[i] = reference_round(r, reference_round(r, a * c) - reference_round(r, b * s));
+		head[i + half] =
+			reference_round(r, reference_round(r, b * c) + reference_round(r, a * s));
 	}
 }
 
@@ -245,13 +246,13 @@ static inline void attend_one(const reference *r, const double *q, const double 
 	for (int64_t t = 0; t <= last; t++) {
 		p[t] = exp(p[t] - most);
 		sum += p[t];
-		p[t] = rounded(r, p[t]);
+		p[t] = reference_round(r, p[t]);
 	}
 	for (int64_t i = 0; i < r->head_dim; i++) {
 		y[i] = 0.0;
 		for (int64_t t = 0; t <= last; t++)
 			y[i] += p[t] * v[t * stride + i];
-		y[i] = rounded(r, y[i] / sum);
+		y[i] = reference_round(r, y[i] / sum);
 	}
 	gh__free(p);
 }
@@ -277,12 +278,12 @@ static inline void attention_block(const reference *r, int64_t layer, int64_t co
 	stack o = stack_of(r, layer, 1, o_name, &hidden, heads * d);
 	double *bias = numbers((size_t)width), *qkv = numbers((size_t)(count * width));
 	double *y = numbers((size_t)(heads * d));
-	double *q_norm = tensor(r, layer, "self_attn.q_norm.weight");
-	double *k_norm = tensor(r, layer, "self_attn.k_norm.weight");
+	double *q_norm = reference_tensor(r, layer, "self_attn.q_norm.weight");
+	double *k_norm = reference_tensor(r, layer, "self_attn.k_norm.weight");
 	bool biased = false;
 
 	for (int64_t i = 0, at = 0; i < 3; at += rows[i++]) {
-		double *part = tensor(r, layer, biases[i]);
+		double *part = reference_tensor(r, layer, biases[i]);
 
 		if (part != NULL) {
 			memcpy(bias + at, part, (size_t)rows[i] * sizeof *part);
@@ -334,8 +335,9 @@ static inline void mlp_block(const reference *r, int64_t layer, int64_t count, c
 	for (int64_t t = 0; t < count; t++) {
 		product(r, &w, NULL, x + t * hidden, both);
 		for (int64_t i = 0; i < inner; i++)
-			both[i] = rounded(r, rounded(r, both[i] / (1.0 + exp(-both[i]))) *
-						     both[inner + i]);
+			both[i] = reference_round(r, reference_round(r, both[i] / (1.0 +
+										   exp(-both[i]))) *
+							     both[inner + i]);
 		product(r, &down, NULL, both, out + t * hidden);
 	}
 	gh__free(w.rows);
@@ -350,15 +352,16 @@ static inline void reference_logits(const reference *r, const int32_t *ids, int 
 	int64_t hidden = r->config.hidden, vocab = r->config.vocab;
 	size_t size = (size_t)(count * hidden);
 	double *h = numbers(size), *x = numbers(size), *y = numbers(size);
-	double *embed = tensor(r, -1, "model.embed_tokens.weight");
-	double *head = r->config.tie_word_embeddings ? NULL : tensor(r, -1, "lm_head.weight");
-	double *last = tensor(r, -1, "model.norm.weight");
+	double *embed = reference_tensor(r, -1, "model.embed_tokens.weight");
+	double *head =
+		r->config.tie_word_embeddings ? NULL : reference_tensor(r, -1, "lm_head.weight");
+	double *last = reference_tensor(r, -1, "model.norm.weight");
 
 	for (int t = 0; t < count; t++)
 		memcpy(h + t * hidden, embed + ids[t] * hidden, (size_t)hidden * sizeof *h);
 	for (int64_t layer = 0; layer < r->config.layers; layer++) {
-		double *norms[] = { tensor(r, layer, "input_layernorm.weight"),
-				    tensor(r, layer, "post_attention_layernorm.weight") };
+		double *norms[] = { reference_tensor(r, layer, "input_layernorm.weight"),
+				    reference_tensor(r, layer, "post_attention_layernorm.weight") };
 
 		for (int block = 0; block < 2; block++) {
 			for (int t = 0; t < count; t++)
@@ -368,7 +371,7 @@ static inline void reference_logits(const reference *r, const int32_t *ids, int 
 			else
 				mlp_block(r, layer, count, x, y);
 			for (size_t i = 0; i < size; i++)
-				h[i] = rounded(r, h[i] + y[i]);
+				h[i] = reference_round(r, h[i] + y[i]);
 			gh__free(norms[block]);
 		}
 	}
@@ -380,7 +383,7 @@ static inline void reference_logits(const reference *r, const int32_t *ids, int 
 
 			for (int64_t i = 0; i < hidden; i++)
 				sum += w[i] * x[i];
-			logits[t * vocab + v] = r->act == GH_BF16 ? sum : rounded(r, sum);
+			logits[t * vocab + v] = r->act == GH_BF16 ? sum : reference_round(r, sum);
 		}
 	}
 	gh__free(h);
