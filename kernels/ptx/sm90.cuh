@@ -162,6 +162,49 @@ __device__ __forceinline__ void gh_copy_box_to(uint32_t to, const CUtensorMap *m
 		     : "memory");
 }
 
+/*
+ * The other way: 16-bit elements of shared memory become the box; what lies beyond the matrix is
+ * dropped. A thread's copies since its last mark belong together, and it alone can wait for them.
+ */
+__device__ __forceinline__ void gh_copy_out(const CUtensorMap *map, uint32_t from, int column,
+					    int row)
+{
+	asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%0, {%2, %3}], "
+		     "[%1];"
+		     :
+		     : "l"(map), "r"(from), "r"(column), "r"(row)
+		     : "memory");
+}
+
+__device__ __forceinline__ void gh_copy_out_mark()
+{
+	asm volatile("cp.async.bulk.commit_group;" : : : "memory");
+}
+
+/* Until all but the last `left` groups have been read from shared memory. */
+template <int left> __device__ __forceinline__ void gh_copy_out_wait()
+{
+	asm volatile("cp.async.bulk.wait_group.read %0;" : : "n"(left) : "memory");
+}
+
+/* What this thread wrote to shared memory is seen by copies that begin after it. */
+__device__ __forceinline__ void gh_copy_out_begin()
+{
+	asm volatile("fence.proxy.async.shared::cta;" : : : "memory");
+}
+
+/*
+ * Four 8 x 8 tiles of 16 bits, as accumulators hold them, to shared memory: lane l says where row
+ * l % 8 of tile l / 8 goes.
+ */
+__device__ __forceinline__ void gh_store_tiles(uint32_t to, const uint32_t (&v)[4])
+{
+	asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};"
+		     :
+		     : "r"(to), "r"(v[0]), "r"(v[1]), "r"(v[2]), "r"(v[3])
+		     : "memory");
+}
+
 /* ---- registers: a warpgroup gives some up, or takes more ---- */
 
 template <int count> __device__ __forceinline__ void gh_registers_give()
@@ -225,19 +268,19 @@ template <typename T, int n> struct gh_product;
 #define GH_NAMES_16 GH_NAMES_8 ", %8, %9, %10, %11, %12, %13, %14, %15"
 #define GH_NAMES_32 \
 	GH_NAMES_16 \
-		", %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-#define GH_NAMES_64                                                                                \
-	GH_NAMES_32                                                                                \
-		", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, "    \
-		"%47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, " \
-		"%63"
-#define GH_NAMES_128                                                                               \
-	GH_NAMES_64                                                                                \
-		", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, "    \
-		"%79, %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, " \
-		"%95, %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, "  \
-		"%109, %110, %111, %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, "   \
-		"%122, %123, %124, %125, %126, %127"
+	", %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+#define GH_NAMES_64                                                                        \
+	GH_NAMES_32                                                                        \
+	", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, "    \
+	"%47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, " \
+	"%63"
+#define GH_NAMES_128                                                                       \
+	GH_NAMES_64                                                                        \
+	", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, "    \
+	"%79, %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, " \
+	"%95, %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, "  \
+	"%109, %110, %111, %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, "   \
+	"%122, %123, %124, %125, %126, %127"
 #define GH_SUMS_4(i)   "+f"(d[i]), "+f"(d[(i) + 1]), "+f"(d[(i) + 2]), "+f"(d[(i) + 3])
 #define GH_SUMS_8(i)   GH_SUMS_4(i), GH_SUMS_4((i) + 4)
 #define GH_SUMS_16(i)  GH_SUMS_8(i), GH_SUMS_8((i) + 8)
