@@ -90,6 +90,7 @@ int gh__cuda_linear_sm90(const gh__launch *on, const gh__linear_desc *desc,
 	if (on->arch != 90 || in->m > bound || desc->n > bound || desc->k > bound)
 		return static_cast<int>(cudaErrorNotSupported);
 	a.epilogue = gh_linear_epilogue_of(desc, in);
+	a.settled = on->settled;
 	a.m = static_cast<int32_t>(in->m);
 	a.n = static_cast<int32_t>(gh__cuda_linear_rows(desc));
 	a.blocks = static_cast<int32_t>((desc->k * size + GH_SM90_BLOCK - 1) / GH_SM90_BLOCK);

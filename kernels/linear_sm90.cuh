@@ -24,6 +24,7 @@ typedef struct gh_sm90_linear {
 	int32_t tiles_m, tiles_n; /* tiles of one cluster */
 	int32_t band;             /* tiles of rows that pass over W together */
 	gh_sm90_ending ending;    /* how sums become y, where there are many rows */
+	bool settled;             /* see launch.h */
 } gh_sm90_linear;
 
 enum {
@@ -67,27 +68,36 @@ int gh__cuda_linear_sm90_f16(const gh__launch *on, const gh__linear_desc *desc,
 int gh__cuda_linear_sm90_bf16(const gh__launch *on, const gh__linear_desc *desc,
 			      const gh_linear_operands *in, gh_sm90_linear *a);
 
-/* The kernel with that much shared memory beside its barriers, in clusters along its blocks. */
+/*
+ * The kernel with that much shared memory beside its barriers, in clusters along its blocks. overlap:
+ * it may start before the kernel in front of it on the stream is over.
+ */
 template <typename Kernel>
 static int gh_sm90_launch(const gh__launch *on, Kernel *kernel, const gh_sm90_linear *a, int blocks,
-			  int cluster, int threads, int shared)
+			  int cluster, int threads, int shared, bool overlap)
 {
 	cudaLaunchConfig_t config = {};
-	cudaLaunchAttribute attribute = {};
+	cudaLaunchAttribute attributes[2] = {};
 	cudaError_t code =
 		cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
 
 	if (code != cudaSuccess)
 		return static_cast<int>(code);
-	attribute.id = cudaLaunchAttributeClusterDimension;
-	attribute.val.clusterDim.x = static_cast<unsigned>(cluster);
-	attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
+	if (cluster > 1) {
+		attributes[config.numAttrs].id = cudaLaunchAttributeClusterDimension;
+		attributes[config.numAttrs].val.clusterDim.x = static_cast<unsigned>(cluster);
+		attributes[config.numAttrs].val.clusterDim.y = 1;
+		attributes[config.numAttrs++].val.clusterDim.z = 1;
+	}
+	if (overlap) {
+		attributes[config.numAttrs].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+		attributes[config.numAttrs++].val.programmaticStreamSerializationAllowed = 1;
+	}
 	config.gridDim = dim3(static_cast<unsigned>(blocks));
 	config.blockDim = dim3(static_cast<unsigned>(threads));
 	config.dynamicSmemBytes = static_cast<size_t>(shared);
 	config.stream = on->stream;
-	config.attrs = &attribute;
-	config.numAttrs = cluster > 1 ? 1 : 0;
+	config.attrs = attributes;
 	return static_cast<int>(cudaLaunchKernelEx(&config, kernel, *a));
 }
 

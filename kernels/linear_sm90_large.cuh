@@ -33,6 +33,7 @@ template <typename T_, int groups_, int columns_, int cluster_> struct gh_sm90_s
 	static constexpr int sums = columns / 2;    /* a thread */
 	static constexpr bool glu = columns >= 128; /* its outputs fill pieces */
 	static constexpr bool blocks = gh_sm90_kind<T>::blocks;
+	static constexpr bool twice = blocks && groups == 2; /* two blocks' sums at a time */
 	static constexpr bool later = glu && !blocks; /* SWIGLU under the next tile's products */
 	static constexpr int parts = sums / 16;       /* of it: 16 columns each */
 	/* Cycles for a stage: those of its products, or of its bytes from L2 at 45 a cycle. */
@@ -137,30 +138,31 @@ typedef struct gh_sm90_state {
 	uint32_t full, empty; /* barriers */
 	uint32_t x, w;        /* operands of the first stage */
 	gh_sm90_slot slot;
-	uint32_t behind; /* the barrier of the stage before */
-	int apart;       /* after which block of k the next warpgroup starts; -1: it has */
+	uint32_t now, before; /* the barriers of the last two stages begun */
+	int apart;            /* after which block of k warpgroup `next` starts; -1: it has */
 	int next;
 } gh_sm90_state;
 
-/* The products of block k begin, once its stage is full. */
+/* The products of the next stage begin, once it is full. */
 template <typename S>
-__device__ __forceinline__ void gh_sm90_begin(const gh_sm90_state &s, float (&d)[S::sums], int more)
+__device__ __forceinline__ void gh_sm90_begin(gh_sm90_state *s, float (&d)[S::sums], int more)
 {
-	const int further = s.slot.at * (S::stage / 16);
+	const int further = s->slot.at * (S::stage / 16);
 
-	gh_barrier_wait(s.full + 8 * s.slot.at, s.slot.parity);
-	gh_sm90_multiply<S>(d, s.x + further, s.w + further, more);
+	gh_barrier_wait(s->full + 8 * s->slot.at, s->slot.parity);
+	gh_sm90_multiply<S>(d, s->x + further, s->w + further, more);
+	s->before = s->now;
+	s->now = s->empty + 8 * s->slot.at;
+	gh_sm90_advance<S>(&s->slot);
 }
 
-/* On to the next stage. */
-template <typename S> __device__ __forceinline__ void gh_sm90_next(gh_sm90_state *s, int k)
+/* Block k is under way or done: the next warpgroup may start, if it is time. */
+__device__ __forceinline__ void gh_sm90_apart(gh_sm90_state *s, int k)
 {
-	if (k == s->apart) {
-		gh_named_arrive(s->next, 256);
-		s->apart = -1;
-	}
-	s->behind = s->empty + 8 * s->slot.at;
-	gh_sm90_advance<S>(&s->slot);
+	if (k != s->apart)
+		return;
+	gh_named_arrive(s->next, 256);
+	s->apart = -1;
 }
 
 /* Block k of one sum over all of k, of which the block before is done now. */
@@ -168,22 +170,55 @@ template <typename S> __device__ __forceinline__ void gh_sm90_end(gh_sm90_state 
 {
 	gh_product_wait<1>();
 	if (k > 0)
-		gh_sm90_release<S>(s->behind);
-	gh_sm90_next<S>(s, k);
+		gh_sm90_release<S>(s->before);
+	gh_sm90_apart(s, k);
 }
 
-/* Block k of sums of blocks. */
-template <typename S>
+/* Block k of sums of blocks; left: how many later ones are under way, 0 or 1. */
+template <typename S, int left>
 __device__ __forceinline__ void gh_sm90_add(gh_sm90_state *s, float (&sum)[S::sums],
 					    float (&part)[S::sums], int k)
 {
-	gh_product_wait<0>();
+	gh_product_wait<left>();
 	gh_product_done(part);
-	gh_sm90_release<S>(s->empty + 8 * s->slot.at);
+	gh_sm90_release<S>(left > 0 ? s->before : s->now);
 #pragma unroll
 	for (int i = 0; i < S::sums; i++)
-		sum[i] = k > 0 ? __fadd_rn(sum[i], part[i]) : __fadd_rn(0.0F, part[i]);
-	gh_sm90_next<S>(s, k);
+		sum[i] = __fadd_rn(sum[i], part[i]);
+	gh_sm90_apart(s, k);
+}
+
+/* All of k in sums of blocks: where the registers allow it, the next is under way at an addition. */
+template <typename S>
+__device__ __forceinline__ void gh_sm90_blocks(gh_sm90_state *s, float (&sum)[S::sums], int blocks)
+{
+	float part[S::sums] = {}, other[S::twice ? S::sums : 1] = {};
+	int k = 0;
+
+#pragma unroll
+	for (int i = 0; i < S::sums; i++)
+		sum[i] = 0.0F;
+	if constexpr (!S::twice) {
+		for (; k < blocks; k++) {
+			gh_sm90_begin<S>(s, part, 0);
+			gh_sm90_add<S, 0>(s, sum, part, k);
+		}
+	} else {
+		gh_sm90_begin<S>(s, part, 0);
+		for (; k + 2 < blocks; k += 2) {
+			gh_sm90_begin<S>(s, other, 0);
+			gh_sm90_add<S, 1>(s, sum, part, k);
+			gh_sm90_begin<S>(s, part, 0);
+			gh_sm90_add<S, 1>(s, sum, other, k + 1);
+		}
+		if (k + 2 == blocks) {
+			gh_sm90_begin<S>(s, other, 0);
+			gh_sm90_add<S, 1>(s, sum, part, k);
+			gh_sm90_add<S, 0>(s, sum, other, k + 1);
+		} else {
+			gh_sm90_add<S, 0>(s, sum, part, k);
+		}
+	}
 }
 
 /* Part of a tile's SWIGLU, from what was kept of it. */
@@ -201,7 +236,7 @@ __device__ __forceinline__ void gh_sm90_part(const gh_sm90_linear &a, const uint
 		gh_sm90_send<S::pieces>(a, to, part / 4);
 }
 
-/* A warpgroup's 64 rows of all tiles of the block; at: the first, at 0 of the ring. */
+/* A warpgroup's 64 rows of all tiles of the block; pieces: of all warps. */
 template <typename S, gh_dtype out>
 __device__ __forceinline__ void gh_sm90_make(const gh_sm90_linear &a, gh_sm90_state *s,
 					     uint32_t pieces, int rank, int group)
@@ -209,7 +244,7 @@ __device__ __forceinline__ void gh_sm90_make(const gh_sm90_linear &a, gh_sm90_st
 	using T = typename S::T;
 	const int clusters = gridDim.x / S::cluster, tiles = a.tiles_m * a.tiles_n;
 	const int warp = threadIdx.x / 32;
-	float sum[S::sums] = {}, part[S::blocks ? S::sums : 1] = {};
+	float sum[S::sums] = {}, scale[2];
 	uint32_t kept[S::later ? S::sums / 2 : 1] = {};
 	gh_sm90_out to, before;
 	bool waiting = false; /* a tile's SWIGLU */
@@ -222,33 +257,31 @@ __device__ __forceinline__ void gh_sm90_make(const gh_sm90_linear &a, gh_sm90_st
 
 		to.row = tile.row + group * 64 + warp % 4 * GH_SM90_PIECE_ROWS;
 		to.column = a.epilogue.glu ? tile.column / 2 : tile.column;
+		gh_sm90_scales<T>(a, to.row, scale);
 		if constexpr (S::blocks) {
-			for (; k < a.blocks; k++) {
-				gh_sm90_begin<S>(*s, part, 0);
-				gh_sm90_add<S>(s, sum, part, k);
-			}
+			gh_sm90_warm(a, to.column, S::columns);
+			gh_sm90_blocks<S>(s, sum, a.blocks);
 		} else {
 			if constexpr (S::later)
 				if (waiting) {
 #pragma unroll
 					for (int i = 0; i < S::parts; i++) {
-						gh_sm90_begin<S>(*s, sum, i > 0);
+						gh_sm90_begin<S>(s, sum, i > 0);
 						gh_sm90_part<S, out>(a, kept + 8 * i, before, i);
 						gh_sm90_end<S>(s, i);
 					}
 					k = S::parts;
 				}
 			for (; k < a.blocks; k++) {
-				gh_sm90_begin<S>(*s, sum, k > 0);
+				gh_sm90_begin<S>(s, sum, k > 0);
 				gh_sm90_end<S>(s, k);
 			}
 			gh_product_wait<0>();
 			gh_product_done(sum);
-			gh_sm90_release<S>(s->behind);
+			gh_sm90_release<S>(s->now);
 		}
 		if constexpr (S::later)
 			if (a.ending == GH_SM90_GLU) {
-				const float scale[2] = { 1.0F, 1.0F };
 				gh_linear_epilogue e = a.epilogue;
 
 				e.bias = NULL;
@@ -264,7 +297,8 @@ __device__ __forceinline__ void gh_sm90_make(const gh_sm90_linear &a, gh_sm90_st
 						gh_sm90_part<S, out>(a, kept + 8 * i, before, i);
 				continue;
 			}
-		gh_sm90_write<T, out, S::glu && !S::later, S::pieces>(a, sum, to, tile.column);
+		gh_sm90_write<T, out, S::glu && !S::later, S::pieces>(a, sum, scale, to,
+								      tile.column);
 	}
 	gh_copy_out_wait<0>();
 }
@@ -284,7 +318,7 @@ __device__ __forceinline__ void gh_sm90_work(const gh_sm90_linear &a, uint32_t r
 	s.w = gh_operand(ring + S::x_bytes);
 	s.slot.at = 0;
 	s.slot.parity = 0;
-	s.behind = 0;
+	s.now = s.before = 0;
 	s.apart = group + 1 < S::groups ? (a.blocks > 1 ? 1 : 0) : -1;
 	s.next = group + 1;
 	if (group > 0)
@@ -368,7 +402,7 @@ static int gh_sm90_large_launch(const gh__launch *on, const gh__linear_desc *des
 		return static_cast<int>(cudaErrorInvalidValue);
 	return gh_sm90_launch(on, linear_sm90_large_kernel<S>, a,
 			      static_cast<int>(tiles < places ? tiles : places) * S::cluster,
-			      S::cluster, S::threads, S::shared);
+			      S::cluster, S::threads, S::shared, false);
 }
 
 /* The shape whose rounds of tiles take the least time; groups x columns is the largest. */

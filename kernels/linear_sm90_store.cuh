@@ -120,6 +120,19 @@ __device__ __forceinline__ void gh_sm90_send(const gh_sm90_linear &a, const gh_s
 	}
 }
 
+/* The scales of that many of W's columns, or of their gates and ups, are wanted soon: by a warp. */
+__device__ __forceinline__ void gh_sm90_warm(const gh_sm90_linear &a, int column, int columns)
+{
+	const gh_linear_epilogue &e = a.epilogue;
+	const int lane = threadIdx.x % 32, lines = columns / 32, half = e.glu ? lines / 2 : lines;
+	const int64_t n = column + lane % half * 32;
+
+	if (lane < lines && n < e.columns)
+		asm volatile("prefetch.global.L1 [%0];"
+			     :
+			     : "l"(e.w_scale + n + (lane < half ? 0 : e.columns)));
+}
+
 /* The scales of a thread's rows. */
 template <typename T>
 __device__ __forceinline__ void gh_sm90_scales(const gh_sm90_linear &a, int row, float (&scale)[2])
@@ -135,15 +148,13 @@ __device__ __forceinline__ void gh_sm90_scales(const gh_sm90_linear &a, int row,
 template <typename T, bool glu, bool bias, gh_dtype out, int pieces, int sums>
 __device__ __forceinline__ void gh_sm90_write_pieces(const gh_sm90_linear &a,
 						     const float (&sum)[sums],
-						     const gh_sm90_out &to)
+						     const float (&scale)[2], const gh_sm90_out &to)
 {
 	constexpr int per = glu ? 16 : 8; /* sums of 16 columns */
 	gh_linear_epilogue e = a.epilogue;
-	float scale[2];
 
 	if (!bias)
 		e.bias = NULL;
-	gh_sm90_scales<T>(a, to.row, scale);
 #pragma unroll
 	for (int i = 0; i < sums / per; i++) {
 		const int column = to.column + i * 16 + threadIdx.x % 4 * 2;
@@ -166,14 +177,13 @@ __device__ __forceinline__ void gh_sm90_write_pieces(const gh_sm90_linear &a,
 /* A thread's sums of the warp's 16 rows from `row` on, straight to y. */
 template <typename T, int sums>
 __device__ __forceinline__ void gh_sm90_write_slowly(const gh_sm90_linear &a,
-						     const float (&sum)[sums], int row, int column)
+						     const float (&sum)[sums],
+						     const float (&scale)[2], int row, int column)
 {
 	constexpr gh_linear_scaling scaling = gh_sm90_kind<T>::scaling;
 	const gh_linear_epilogue &e = a.epilogue;
 	const int first = row + threadIdx.x % 32 / 4;
-	float scale[2];
 
-	gh_sm90_scales<T>(a, row, scale);
 #pragma unroll
 	for (int i = 0; i < sums; i += 2) {
 		const int64_t c = column + i / 4 * 8 + threadIdx.x % 4 * 2;
@@ -189,17 +199,18 @@ __device__ __forceinline__ void gh_sm90_write_slowly(const gh_sm90_linear &a,
 /* sum: a thread's of the warp's rows; column: the first, of W; glu: whether it can be asked for. */
 template <typename T, gh_dtype out, bool glu, int pieces, int sums>
 __device__ __forceinline__ void gh_sm90_write(const gh_sm90_linear &a, const float (&sum)[sums],
-					      const gh_sm90_out &to, int column)
+					      const float (&scale)[2], const gh_sm90_out &to,
+					      int column)
 {
 	if constexpr (glu)
 		if (a.ending == GH_SM90_GLU)
-			return gh_sm90_write_pieces<T, true, false, out, pieces>(a, sum, to);
+			return gh_sm90_write_pieces<T, true, false, out, pieces>(a, sum, scale, to);
 	if (a.ending == GH_SM90_PLAIN)
-		gh_sm90_write_pieces<T, false, false, out, pieces>(a, sum, to);
+		gh_sm90_write_pieces<T, false, false, out, pieces>(a, sum, scale, to);
 	else if (a.ending == GH_SM90_BIAS)
-		gh_sm90_write_pieces<T, false, true, out, pieces>(a, sum, to);
+		gh_sm90_write_pieces<T, false, true, out, pieces>(a, sum, scale, to);
 	else
-		gh_sm90_write_slowly<T>(a, sum, to.row, column);
+		gh_sm90_write_slowly<T>(a, sum, scale, to.row, column);
 }
 
 #endif

@@ -107,6 +107,20 @@ __device__ __forceinline__ void gh_cluster_sync()
 		     : "memory");
 }
 
+/* ---- kernels that overlap on a stream: of those launched to do so, see gh_sm90_launch ---- */
+
+/* The next one may start. */
+__device__ __forceinline__ void gh_overlap_begin()
+{
+	asm volatile("griddepcontrol.launch_dependents;" : : : "memory");
+}
+
+/* Until the one before is over and what it wrote can be read. */
+__device__ __forceinline__ void gh_overlap_end()
+{
+	asm volatile("griddepcontrol.wait;" : : : "memory");
+}
+
 /* ---- copies: the box of a tensor map at (column, row), counted in elements ---- */
 
 /* How long L2 keeps what is read: read once, or read by many. */
