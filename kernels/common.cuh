@@ -112,6 +112,28 @@ __device__ __forceinline__ float gh_silu(float gate)
 	return __fdiv_rn(gate, __fadd_rn(1.0F, gh_exp(__fsub_rn(0.0F, gate))));
 }
 
+/*
+ * What rounds to f16 and to bf16 as gh_silu(gate) does, for every gate that is one of them, in half
+ * the steps and without a branch. d is a quarter of 1 + e^-gate, which is 1 from -80 on; below -88.7
+ * its inverse is 0, as the quotient of the infinite one is. The quotient is corrected once, if it is
+ * a number and not exact.
+ */
+__device__ __forceinline__ float gh_silu_narrow(float gate)
+{
+	const float magic = 0x1.8p23F - 2.0F; /* e is smaller by two */
+	const float x = fminf(fmaxf(-gate, -80.0F), 89.0F), quarter = __fmul_rn(gate, 0.25F);
+	const float shifted = __fmaf_rn(x, 0x1.715476p0F, magic);
+	const float y = gh_exp_rest(x, __fsub_rn(shifted, magic));
+	const uint32_t scaled = __float_as_uint(y) + (__float_as_uint(shifted) << 23);
+	const float d = __fadd_rn(0.25F, __uint_as_float(scaled));
+	float inverse, q, rest;
+
+	asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(d));
+	q = __fmul_rn(quarter, inverse);
+	rest = __fmaf_rn(-d, q, quarter);
+	return fabsf(rest) > 0.0F ? __fmaf_rn(rest, inverse, q) : q;
+}
+
 /* round(round(silu(gate)) up), still f32. */
 template <typename T> __device__ __forceinline__ float gh_glu(float gate, float up)
 {

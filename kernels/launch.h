@@ -23,6 +23,12 @@ typedef struct gh__launch {
 	struct CUstream_st *stream;
 	int arch;  /* which code this device runs: 80, 86, 89, or 90 for Hopper's own */
 	int units; /* multiprocessors */
+	/*
+	 * Whether weights and their scales were written before anything that may still run on the
+	 * stream was put there, as when a model is loaded once. linear of few rows then reads them
+	 * while the kernel in front of it runs. false where kernels on the stream write weights.
+	 */
+	bool settled;
 } gh__launch;
 
 /* The version of the code that this device runs, from the compiler's own mark in it. */

@@ -62,19 +62,36 @@ __device__ __forceinline__ float gh_linear_round(gh_dtype dtype, float x)
 	return x;
 }
 
-/* A sum finished, before the rounding to out; n: which output of W, as desc counts them. */
+/* A sum finished, before the rounding to out, with its column's scale and bias, if e has them. */
+template <gh_linear_scaling scaling>
+__device__ __forceinline__ float gh_linear_scaled(const gh_linear_epilogue &e, float sum,
+						  float w_scale, float x_scale, float bias)
+{
+	if (scaling == GH_LINEAR_PLAIN)
+		return e.bias != NULL ? __fadd_rn(sum, bias) : sum;
+	sum = __fmul_rn(sum, w_scale);
+	if (scaling == GH_LINEAR_BOTH)
+		return e.bias != NULL ? __fmaf_rn(sum, x_scale, bias) : __fmul_rn(sum, x_scale);
+	return e.bias != NULL ? __fadd_rn(gh_linear_round(e.out, sum), bias) : sum;
+}
+
+/* The same of output n of W, as desc counts them. */
 template <gh_linear_scaling scaling>
 __device__ __forceinline__ float gh_linear_finish(const gh_linear_epilogue &e, float sum,
 						  float x_scale, int64_t n)
 {
-	float bias = e.bias != NULL ? gh_linear_load(e.bias_type, e.bias, n) : 0.0F;
+	const float bias = e.bias != NULL ? gh_linear_load(e.bias_type, e.bias, n) : 0.0F;
 
-	if (scaling == GH_LINEAR_PLAIN)
-		return e.bias != NULL ? __fadd_rn(sum, bias) : sum;
-	sum = __fmul_rn(sum, e.w_scale[n]);
-	if (scaling == GH_LINEAR_BOTH)
-		return e.bias != NULL ? __fmaf_rn(sum, x_scale, bias) : __fmul_rn(sum, x_scale);
-	return e.bias != NULL ? __fadd_rn(gh_linear_round(e.out, sum), bias) : sum;
+	return gh_linear_scaled<scaling>(e, sum, scaling == GH_LINEAR_PLAIN ? 1.0F : e.w_scale[n],
+					 x_scale, bias);
+}
+
+/* y of a gate and an up that are finished, before the rounding to out. */
+__device__ __forceinline__ float gh_linear_glu(gh_dtype out, float gate, float up)
+{
+	gate = gh_linear_round(out, gate);
+	gate = out == GH_F32 ? gh_silu(gate) : gh_silu_narrow(gate);
+	return __fmul_rn(gh_linear_round(out, gate), gh_linear_round(out, up));
 }
 
 /*
@@ -85,13 +102,12 @@ template <gh_linear_scaling scaling>
 __device__ __forceinline__ float gh_linear_value(const gh_linear_epilogue &e, float gate, float up,
 						 float x_scale, int64_t column)
 {
-	float v = gh_linear_finish<scaling>(e, gate, x_scale, column), u;
+	const float v = gh_linear_finish<scaling>(e, gate, x_scale, column);
 
 	if (!e.glu)
 		return v;
-	u = gh_linear_finish<scaling>(e, up, x_scale, e.columns + column);
-	v = gh_linear_round(e.out, gh_silu(gh_linear_round(e.out, v)));
-	return __fmul_rn(v, gh_linear_round(e.out, u));
+	return gh_linear_glu(e.out, v,
+			     gh_linear_finish<scaling>(e, up, x_scale, e.columns + column));
 }
 
 __device__ __forceinline__ void gh_linear_put(const gh_linear_epilogue &e, int64_t row,

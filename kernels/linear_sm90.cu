@@ -61,6 +61,25 @@ int gh__sm90_maps(gh_sm90_linear *a, const gh__linear_desc *desc, const gh_linea
 	return static_cast<int>(cudaSuccess);
 }
 
+int gh__sm90_ending(gh_sm90_linear *a, const gh_linear_operands *in)
+{
+	const encode_function make = find_encode();
+	const gh_linear_epilogue *e = &a->epilogue;
+
+	a->ending = e->glu ? GH_SM90_GLU : e->bias != NULL ? GH_SM90_BIAS : GH_SM90_PLAIN;
+	if (e->out == GH_F32 || in->y_stride % 8 != 0 ||
+	    reinterpret_cast<uintptr_t>(in->y) % 16 != 0)
+		a->ending = GH_SM90_SLOW;
+	if (a->ending == GH_SM90_SLOW)
+		return static_cast<int>(cudaSuccess);
+	if (make == NULL)
+		return static_cast<int>(cudaErrorNotSupported);
+	if (encode(&a->y, make, in->y, 2, in->m, e->columns, in->y_stride * 2, GH_SM90_PIECE_ROWS,
+		   CU_TENSOR_MAP_L2_PROMOTION_NONE) != CUDA_SUCCESS)
+		return static_cast<int>(cudaErrorInvalidValue);
+	return static_cast<int>(cudaSuccess);
+}
+
 int gh__cuda_linear_sm90(const gh__launch *on, const gh__linear_desc *desc,
 			 const gh_linear_operands *in)
 {
@@ -71,10 +90,10 @@ int gh__cuda_linear_sm90(const gh__launch *on, const gh__linear_desc *desc,
 	if (on->arch != 90 || in->m > bound || desc->n > bound || desc->k > bound)
 		return static_cast<int>(cudaErrorNotSupported);
 	a.epilogue = gh_linear_epilogue_of(desc, in);
+	a.settled = on->settled;
 	a.m = static_cast<int32_t>(in->m);
 	a.n = static_cast<int32_t>(gh__cuda_linear_rows(desc));
 	a.blocks = static_cast<int32_t>((desc->k * size + GH_SM90_BLOCK - 1) / GH_SM90_BLOCK);
-	a.chunks = in->y_stride % 8 == 0 && reinterpret_cast<uintptr_t>(in->y) % 16 == 0;
 	if (desc->weight == GH_E4M3)
 		return gh__cuda_linear_sm90_e4m3(on, desc, in, &a);
 	if (desc->weight == GH_F16)

@@ -71,16 +71,16 @@ typedef struct gh_poc_options {
 	const char *block_hash; /**< byte for byte, in the case in which it came; borrows for the
 				      *   call */
 	const gh_poc_params *params; /**< NULL = "mainnet"; borrows for the call */
-	const char *device;       /**< "cpu", "cuda"; NULL = the best; borrows for the call */
-	int64_t budget;           /**< bytes of the device's memory; 0 = half of a CPU's, nine
+	const char *device;          /**< "cpu", "cuda"; NULL = the best; borrows for the call */
+	int64_t budget;              /**< bytes of the device's memory; 0 = half of a CPU's, nine
 				   *   tenths of a GPU's */
-	int32_t batch;            /**< nonces at a time, at most; 0 = as many as pay */
-	int32_t threads;          /**< of a CPU; 0 = one for each core */
-	uint32_t flags;           /**< GH_DEVICE_* bits */
-	uint32_t reserved;        /**< must be 0 */
-	gh_progress_fn *progress; /**< while the weights are drawn; NULL = nobody asks */
-	void *userdata;           /**< given to progress */
-	double r_target;          /**< what counts as a hit in gh_poc_stats; 0 = GH_POC_R_TARGET */
+	int32_t batch;               /**< nonces at a time, at most; 0 = as many as pay */
+	int32_t threads;             /**< of a CPU; 0 = one for each core */
+	uint32_t flags;              /**< GH_DEVICE_* bits */
+	uint32_t reserved;           /**< must be 0 */
+	gh_progress_fn *progress;    /**< while the weights are drawn; NULL = nobody asks */
+	void *userdata;              /**< given to progress */
+	double r_target; /**< what counts as a hit in gh_poc_stats; 0 = GH_POC_R_TARGET */
 } gh_poc_options;
 
 /** Initialiser: all defaults. */

@@ -107,6 +107,20 @@ __device__ __forceinline__ void gh_cluster_sync()
 		     : "memory");
 }
 
+/* ---- kernels that overlap on a stream: of those launched to do so, see gh_sm90_launch ---- */
+
+/* The next one may start. */
+__device__ __forceinline__ void gh_overlap_begin()
+{
+	asm volatile("griddepcontrol.launch_dependents;" : : : "memory");
+}
+
+/* Until the one before is over and what it wrote can be read. */
+__device__ __forceinline__ void gh_overlap_end()
+{
+	asm volatile("griddepcontrol.wait;" : : : "memory");
+}
+
 /* ---- copies: the box of a tensor map at (column, row), counted in elements ---- */
 
 /* How long L2 keeps what is read: read once, or read by many. */
@@ -159,6 +173,49 @@ __device__ __forceinline__ void gh_copy_box_to(uint32_t to, const CUtensorMap *m
 		     "bytes.multicast::cluster [%0], [%1, {%2, %3}], [%4], %5;"
 		     :
 		     : "r"(to), "l"(map), "r"(column), "r"(row), "r"(barrier), "h"(mask)
+		     : "memory");
+}
+
+/*
+ * The other way: 16-bit elements of shared memory become the box; what lies beyond the matrix is
+ * dropped. A thread's copies since its last mark belong together, and it alone can wait for them.
+ */
+__device__ __forceinline__ void gh_copy_out(const CUtensorMap *map, uint32_t from, int column,
+					    int row)
+{
+	asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%0, {%2, %3}], "
+		     "[%1];"
+		     :
+		     : "l"(map), "r"(from), "r"(column), "r"(row)
+		     : "memory");
+}
+
+__device__ __forceinline__ void gh_copy_out_mark()
+{
+	asm volatile("cp.async.bulk.commit_group;" : : : "memory");
+}
+
+/* Until all but the last `left` groups have been read from shared memory. */
+template <int left> __device__ __forceinline__ void gh_copy_out_wait()
+{
+	asm volatile("cp.async.bulk.wait_group.read %0;" : : "n"(left) : "memory");
+}
+
+/* What this thread wrote to shared memory is seen by copies that begin after it. */
+__device__ __forceinline__ void gh_copy_out_begin()
+{
+	asm volatile("fence.proxy.async.shared::cta;" : : : "memory");
+}
+
+/*
+ * Four 8 x 8 tiles of 16 bits, as accumulators hold them, to shared memory: lane l says where row
+ * l % 8 of tile l / 8 goes.
+ */
+__device__ __forceinline__ void gh_store_tiles(uint32_t to, const uint32_t (&v)[4])
+{
+	asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};"
+		     :
+		     : "r"(to), "r"(v[0]), "r"(v[1]), "r"(v[2]), "r"(v[3])
 		     : "memory");
 }
 
