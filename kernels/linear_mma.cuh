@@ -319,7 +319,7 @@ __device__ __forceinline__ void gh_linear_tile(const gh_linear_mma_args &a, int6
 }
 
 template <typename S>
-__global__ void __launch_bounds__(S::threads)
+__global__ void __launch_bounds__(S::threads, 1)
 	linear_mma_kernel(const __grid_constant__ gh_linear_mma_args a)
 {
 	extern __shared__ __align__(128) char ring[];

@@ -153,7 +153,7 @@ __device__ __forceinline__ gh_sm90_rows gh_sm90_stream_rows(const gh_sm90_linear
 		if (gh_sm90_kind<typename S::T>::scaling == GH_LINEAR_BOTH && there)
 			rows.w_scale[i] = e.w_scale[n];
 		if (e.bias != NULL && there)
-			rows.bias[i] = gh_linear_load(e.act, e.bias, n);
+			rows.bias[i] = gh_linear_load(e.bias_type, e.bias, n);
 	}
 	return rows;
 }
