@@ -7,14 +7,14 @@
  *
  * A block has a sequence and a head: q, k and v lie in shared memory. A warp has four tiles of 16
  * rows, two from the short end of the triangle and two from the long one, and goes as far as a
- * tile's last row sees, in steps of 16 positions. 4 d FLOPs a row and position, some 25
+ * tile's last row sees, in steps of 16 positions. 4 d FLOPs a row and position, about 38
  * instructions of a thread for each score; each byte is read once.
  *
  * Where all of a warp's scores are within NEAR of their row's greatest, and none is a NaN,
  * exponentials are normal numbers: 2^n is an addition to the exponent. e / l is then q = e r with r
- * = 1 / l rounded, and q + (e - q l) r: within 2^-23 last places of the quotient before its last
- * rounding. Rounded to 11 bits or fewer it is the quotient rounded twice, since no quotient of two
- * f32 is so near to where only one of them would be a tie.
+ * = 1 / l rounded, and q + (e - q l) r: within 2^-22 last places of the quotient before its last
+ * rounding. Rounded to 11 bits or fewer it is the quotient rounded twice: of two f32 whose quotient
+ * is that near to a tie, a search found none for which the two differ.
  */
 enum { LONGEST = GH_ATTENTION_WHOLE, THREADS = 128, STEP = 16, WIDE = STEP / 8, TURNS = 4 };
 
