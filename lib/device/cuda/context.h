@@ -16,6 +16,7 @@ typedef struct gh__cuda {
 	gh__launch on;           /* on.stream: the stream of the call under way */
 	struct CUstream_st *own; /* the device's */
 	int index;
+	bool sliced; /* kernels have written weights here: see gh__launch.settled */
 	atomic_bool interrupted;
 
 	/* The host is never more than two runs of launches ahead: each event ends one. */

@@ -10,6 +10,7 @@
 static gh_status enter_on(gh__cuda *cuda, gh_stream *stream, gh_error *error)
 {
 	cuda->on.stream = stream != NULL ? (struct CUstream_st *)(void *)stream : cuda->own;
+	cuda->on.settled = cuda->on.stream == cuda->own && !cuda->sliced;
 	return gh__cuda_done(cudaSetDevice(cuda->index), "device", error);
 }
 
@@ -288,6 +289,7 @@ static gh_status cuda_pack_slice(void *self, const gh__kernel *kernel, void *dst
 
 	if (status == GH_OK)
 		status = enter_on(cuda, stream, error);
+	cuda->sliced = true;
 	if (status == GH_OK)
 		status = gh__cuda_done((cudaError_t)gh__cuda_slice(&cuda->on, &desc->linear, dst,
 								   pool, slice, row),
