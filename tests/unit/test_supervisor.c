@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/wait.h>
 
 #include "folder.h"
 #include "inference_node/supervisor.h"
@@ -175,6 +176,15 @@ static bool is_gone(pid_t pid)
 	return kill(pid, 0) != 0 && errno == ESRCH;
 }
 
+/* A signal is on its way when kill() returns; until it has come, a thread may still answer. */
+static void freeze(pid_t pid)
+{
+	siginfo_t info;
+
+	ck_assert_int_eq(kill(pid, SIGSTOP), 0);
+	ck_assert_int_eq(waitid(P_PID, (id_t)pid, &info, WSTOPPED | WNOWAIT), 0);
+}
+
 static void expect_parked(int count)
 {
 	gh__supervisor_state s = state();
@@ -346,7 +356,7 @@ START_TEST(one_that_hangs_is_loaded_anew)
 	up("m");
 	pid = a_worker();
 	stop();
-	kill(pid, SIGSTOP);
+	freeze(pid);
 	ck_assert_double_lt(up("m"), 10.0);
 	ck_assert(is_gone(pid));
 	ck_assert_int_ne(a_worker(), pid);
