@@ -12,7 +12,7 @@
  * How long one test may take, in seconds: what hangs is to end, what a sanitizer and a busy machine
  * slow down is not. Check reads it when a test case is made.
  */
-#define UNIT_PATIENCE "300"
+#define UNIT_PATIENCE "600"
 
 __attribute__((constructor)) static void unit_set_patience(void)
 {
